@@ -1,1 +1,49 @@
-"""Placeholder docstring, replaced by the package."""
+"""Pulse sequences, scanners and exam cards: what is played, on which machine.
+
+`build` and `write_seq` make Pulseq sequences from a `Protocol` for a `Scanner`; `read_seq` reads any
+Pulseq file 1.2 to 1.5 into a `Sequence`.
+"""
+
+from .protocol import Prescription, Protocol, list_protocols, load_protocol
+from .records import Provenance, RecordError
+from .scanner import Scanner, list_scanners, load_scanner
+from .sequence import (
+    GAMMA_BAR,
+    AdcEvent,
+    GradEvent,
+    RfEvent,
+    Sequence,
+    SequenceError,
+    Signature,
+    gradient_area,
+    gradient_integral,
+    infer_use,
+)
+from .settings import Acceleration, Geometry, Readout, Rf, Timing
+
+__all__ = [
+    "GAMMA_BAR",
+    "Acceleration",
+    "AdcEvent",
+    "Geometry",
+    "GradEvent",
+    "Prescription",
+    "Protocol",
+    "Provenance",
+    "Readout",
+    "RecordError",
+    "Rf",
+    "RfEvent",
+    "Scanner",
+    "Sequence",
+    "SequenceError",
+    "Signature",
+    "Timing",
+    "gradient_area",
+    "gradient_integral",
+    "infer_use",
+    "list_protocols",
+    "list_scanners",
+    "load_protocol",
+    "load_scanner",
+]

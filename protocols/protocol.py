@@ -1,0 +1,227 @@
+"""The protocol record: one scan of an exam card, in SI units with one meaning per field."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Provenance, RecordError, find_record, list_records, load_record, read_toml, require
+from .settings import Acceleration, Geometry, Readout, Rf, Timing
+
+SequenceKind = Literal["gre", "mprage", "tse"]
+
+_DIRECTIONS: dict[str, tuple[tuple[float, ...], ...]] = {
+    # read, phase, slice as RAS unit vectors; each triple is right-handed.
+    "sagittal": ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+    "axial": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "coronal": ((0.0, 0.0, -1.0), (1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prescription:
+    """Where a scan lies in the scanner.
+
+    Attributes
+    ----------
+    read_dir, phase_dir, slice_dir : ndarray of float, shape (3,)
+        World RAS unit vectors of the logical axes x, y, z; right-handed.
+    center : ndarray of float, shape (3,)
+        Centre of the field of view in world RAS [m].
+    """
+
+    read_dir: NDArray[np.float64]
+    phase_dir: NDArray[np.float64]
+    slice_dir: NDArray[np.float64]
+    center: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        matrix = self.rotation
+        finite = bool(np.isfinite(matrix).all() and np.isfinite(self.center).all())
+        orthonormal = finite and bool(np.allclose(matrix.T @ matrix, np.eye(3), atol=1e-9))
+        require(
+            "prescription",
+            [
+                (self.center.shape == (3,), f"center must have 3 entries; got {self.center.shape}"),
+                (
+                    orthonormal,
+                    f"directions must be finite, orthonormal unit vectors; got {matrix.T.tolist()}",
+                ),
+                (
+                    not orthonormal or float(np.linalg.det(matrix)) > 0,
+                    "directions must be right-handed (slice = read x phase). Flip one of them.",
+                ),
+            ],
+        )
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """Matrix (3, 3) whose columns are the logical axes: world = rotation @ logical + center."""
+        return np.stack([self.read_dir, self.phase_dir, self.slice_dir], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One scan of an exam card.
+
+    Attributes
+    ----------
+    name : str
+        Library name.
+    title, study : str
+        What the card is and whose.
+    scanner : str
+        Library scanner the card was written for.
+    sequence : {'gre', 'mprage', 'tse'}
+        Builder.
+    suffix : {'T1w', 'T2w', 'FLAIR', 'PDw'}
+        BIDS suffix.
+    geometry, timing, rf, readout, acceleration
+        Value groups in SI with one meaning (see each class).
+    vendor_value : dict
+        The same quantities as the vendor's console or DICOM header gives them.
+    provenance : dict
+        Source and verified flag per group, or per field as 'group.field'.
+    derived_from : str
+        Name of the card this one was computed from, '' for a card of the library.
+    """
+
+    name: str
+    title: str
+    study: str
+    scanner: str
+    sequence: SequenceKind
+    suffix: Literal["T1w", "T2w", "FLAIR", "PDw"]
+    geometry: Geometry
+    timing: Timing
+    rf: Rf
+    readout: Readout
+    acceleration: Acceleration = field(default_factory=Acceleration)
+    vendor_value: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Provenance] = field(default_factory=dict)
+    notes: str = ""
+    derived_from: str = ""
+
+    def __post_init__(self) -> None:
+        t = self.timing
+        groups = ("geometry", "timing", "rf", "readout")
+        partitions = self.geometry.matrix[2]
+        require(
+            "protocol",
+            [
+                (bool(self.name), "name must not be empty"),
+                *(
+                    (g in self.provenance, f"{g}.source: missing; say where the values come from")
+                    for g in groups
+                ),
+                (
+                    self.sequence != "mprage" or (t.ti is not None and self.rf.inversion != "none"),
+                    "timing.ti and rf.inversion must be given for 'mprage'",
+                ),
+                (
+                    t.ti is None or self.rf.inversion != "none",
+                    "rf.inversion must be 'ideal' or 'hypsec' where timing.ti is given",
+                ),
+                (
+                    self.sequence != "mprage" or t.turbo_factor <= partitions,
+                    f"timing.turbo_factor must not exceed the partitions ({partitions}) of an MPRAGE; "
+                    f"got {t.turbo_factor}",
+                ),
+                (
+                    self.sequence != "gre" or (t.turbo_factor == 1 and t.ti is None),
+                    "timing.turbo_factor must be 1 and timing.ti absent for 'gre'",
+                ),
+            ],
+        )
+
+    @property
+    def flip_angle(self) -> float:
+        """Excitation flip angle [rad]."""
+        return math.radians(self.rf.flip_deg)
+
+    def verified(self, key: str) -> bool:
+        """Whether a 'group' or 'group.field' comes from a source that was read."""
+        entry = self.provenance.get(key) or self.provenance.get(key.split(".")[0])
+        return entry is not None and entry.verified
+
+    def prescription(self) -> Prescription:
+        """Directions and centre for the card's orientation."""
+        read, phase, slice_ = (np.array(v) for v in _DIRECTIONS[self.geometry.orientation])
+        return Prescription(
+            read_dir=read, phase_dir=phase, slice_dir=slice_, center=np.array(self.geometry.center)
+        )
+
+    def replace(self, **changes: object) -> Protocol:
+        """Copy with changed fields, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def at_resolution(self, voxel_size: float) -> Protocol:
+        """Coarser copy of the card: same contrast times, smaller matrix.
+
+        Parameters
+        ----------
+        voxel_size : float
+            Isotropic target [m]; axes that are already coarser stay as they are.
+
+        Returns
+        -------
+        Protocol
+            FOV, TE, TI, TR, echo spacing and bandwidth per pixel kept; matrix rounded to even
+            numbers (the FOV follows where it does not divide); a gradient-echo train shortens with
+            the partitions, a spin-echo train keeps its length and needs fewer shots.
+        """
+        if not 1e-4 <= voxel_size <= 0.05:
+            raise RecordError("at_resolution", [f"voxel_size must be 1e-4..0.05 m; got {voxel_size}"])
+        geometry = _coarser(self.geometry, voxel_size)
+        if geometry.matrix == self.geometry.matrix:
+            return self
+        timing = self.timing
+        if self.sequence == "mprage":
+            turbo = max(1, round(timing.turbo_factor * geometry.matrix[2] / self.geometry.matrix[2]))
+            timing = dataclasses.replace(timing, turbo_factor=turbo)
+        millimetres = f"{1e3 * voxel_size:g}"
+        note = f"Derived from {self.name} at {millimetres} mm: same times and bandwidth per pixel."
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}-{millimetres}mm".replace(".", "p"),
+            geometry=geometry,
+            timing=timing,
+            derived_from=self.derived_from or self.name,
+            notes=f"{self.notes} {note}".strip(),
+        )
+
+
+def _coarser(old: Geometry, voxel_size: float) -> Geometry:
+    """Geometry with voxels of at least `voxel_size` [m] and even matrices."""
+
+    def axis(size: float, points: int) -> tuple[int, float]:
+        if size >= voxel_size:
+            return points, size * points
+        coarse = max(4, 2 * round(points * size / voxel_size / 2))
+        return coarse, coarse * voxel_size
+
+    (nx, fx), (ny, fy), (nz, fz) = (axis(s, n) for s, n in zip(old.voxel_size, old.matrix, strict=True))
+    return dataclasses.replace(old, matrix=(nx, ny, nz), fov=(fx, fy, fz))
+
+
+def load_protocol(name_or_path: str | Path) -> Protocol:
+    """Load a protocol card from the library (by name) or from a TOML file (by path).
+
+    Raises
+    ------
+    RecordError
+        With all errors of the card at once.
+    """
+    path = find_record("protocols", name_or_path)
+    return load_record(Protocol, read_toml(path), path.name)
+
+
+def list_protocols() -> tuple[str, ...]:
+    """Names of the cards in the library."""
+    return list_records("protocols")

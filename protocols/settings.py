@@ -1,0 +1,236 @@
+"""Value groups of a protocol card: geometry, timing, RF, readout, acceleration; SI, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .records import require
+
+Orientation = Literal["sagittal", "axial", "coronal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Field of view and matrix along (read, phase, partition).
+
+    Attributes
+    ----------
+    orientation : {'sagittal', 'axial', 'coronal'}
+        Readout is superior-inferior for sagittal and coronal, right-left for axial.
+    fov : tuple of float
+        Field of view [m] without readout oversampling.
+    matrix : tuple of int
+        Encoded points (readout without oversampling).
+    center : tuple of float
+        Field-of-view centre in world RAS [m].
+    """
+
+    orientation: Orientation
+    fov: tuple[float, float, float]
+    matrix: tuple[int, int, int]
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        require(
+            "geometry",
+            [
+                (
+                    all(0.01 <= f <= 1 for f in self.fov),
+                    f"fov must be 0.01..1 m each; got {self.fov}. Give metres.",
+                ),
+                (
+                    all(4 <= n <= 2048 and n % 2 == 0 for n in self.matrix),
+                    f"matrix must be even, 4..2048 each; got {self.matrix}",
+                ),
+                (all(abs(c) <= 0.5 for c in self.center), f"center must be within 0.5 m; got {self.center}"),
+            ],
+        )
+
+    @property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """Voxel size [m] along (read, phase, partition)."""
+        x, y, z = (f / n for f, n in zip(self.fov, self.matrix, strict=True))
+        return (x, y, z)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Times of the sequence, all [s].
+
+    Attributes
+    ----------
+    tr : float
+        Shot to shot (for 'gre': excitation to excitation).
+    te : float
+        Excitation centre to the k-space centre (of the echo that carries it).
+    ti : float or None
+        Inversion centre to the excitation that carries the k-space centre.
+    echo_spacing : float or None
+        Excitation to excitation inside a gradient-echo train; refocusing to refocusing in a TSE.
+    turbo_factor : int
+        Readouts per shot (1 for 'gre').
+    view_order : {'linear', 'centric'}
+        Order along the train.
+    dummy_shots : int
+        Shots (excitations for 'gre') played without ADC before the first readout.
+    """
+
+    tr: float
+    te: float
+    ti: float | None = None
+    echo_spacing: float | None = None
+    turbo_factor: int = 1
+    view_order: Literal["linear", "centric"] = "linear"
+    dummy_shots: int = 1
+
+    def __post_init__(self) -> None:
+        require(
+            "timing",
+            [
+                (1e-4 <= self.tr <= 60, f"tr must be 1e-4..60 s; got {self.tr}. Give seconds."),
+                (0 < self.te < self.tr, f"te must be positive and below tr; got te={self.te}, tr={self.tr}"),
+                (
+                    self.ti is None or 0 < self.ti < self.tr,
+                    f"ti must be positive and below tr; got ti={self.ti}, tr={self.tr}",
+                ),
+                (
+                    self.echo_spacing is None or 0 < self.echo_spacing <= self.tr,
+                    f"echo_spacing must be positive and not exceed tr; got {self.echo_spacing}",
+                ),
+                (1 <= self.turbo_factor <= 4096, f"turbo_factor must be 1..4096; got {self.turbo_factor}"),
+                (
+                    self.turbo_factor == 1 or self.echo_spacing is not None,
+                    "echo_spacing must be given where turbo_factor > 1",
+                ),
+                (0 <= self.dummy_shots <= 10000, f"dummy_shots must be 0..10000; got {self.dummy_shots}"),
+            ],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rf:
+    """RF pulses.
+
+    Attributes
+    ----------
+    flip_deg : float
+        Excitation flip angle [deg].
+    excitation_duration : float
+        Length of the non-selective hard excitation [s].
+    inversion : {'none', 'ideal', 'hypsec'}
+        Hard pi pulse of 0.1 ms, or an adiabatic hyperbolic secant.
+    inversion_duration : float
+        Length of the hyperbolic secant [s].
+    refocusing_deg : tuple of float
+        Control points of the refocusing flip angles [deg], evenly spread over the train and
+        joined linearly; one value = constant.
+    refocusing_duration : float
+        Length of each non-selective hard refocusing pulse [s].
+    spoil_increment_deg : float or None
+        Quadratic RF-spoiling increment [deg]; None takes the scanner's habit.
+    """
+
+    flip_deg: float
+    excitation_duration: float = 1e-4
+    inversion: Literal["none", "ideal", "hypsec"] = "none"
+    inversion_duration: float = 1.024e-2
+    refocusing_deg: tuple[float, ...] = (180.0,)
+    refocusing_duration: float = 6e-4
+    spoil_increment_deg: float | None = None
+
+    def __post_init__(self) -> None:
+        increment = self.spoil_increment_deg
+        durations = ("excitation_duration", "inversion_duration", "refocusing_duration")
+        require(
+            "rf",
+            [
+                (0 < self.flip_deg <= 180, f"flip_deg must be 0..180 deg; got {self.flip_deg}"),
+                *(
+                    (1e-5 <= getattr(self, n) <= 0.1, f"{n} must be 1e-5..0.1 s; got {getattr(self, n)}")
+                    for n in durations
+                ),
+                (
+                    len(self.refocusing_deg) > 0 and all(0 < a <= 180 for a in self.refocusing_deg),
+                    f"refocusing_deg must be 0..180 deg each; got {self.refocusing_deg}",
+                ),
+                (
+                    increment is None or 0 <= increment < 360,
+                    f"spoil_increment_deg must be 0..360; got {increment}",
+                ),
+            ],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """Readout.
+
+    Attributes
+    ----------
+    bandwidth : float
+        Receiver bandwidth [Hz/px], without oversampling.
+    echo_position : float
+        Fraction of the full readout in front of the k-space centre: 0.5 symmetric, less for an
+        asymmetric echo (the missing samples are not acquired).
+    oversampling : int
+        Readout oversampling by the ADC.
+    """
+
+    bandwidth: float
+    echo_position: float = 0.5
+    oversampling: int = 2
+
+    def __post_init__(self) -> None:
+        require(
+            "readout",
+            [
+                (1 <= self.bandwidth <= 1e5, f"bandwidth must be 1..1e5 Hz/px; got {self.bandwidth}"),
+                (
+                    0.1 <= self.echo_position <= 0.5,
+                    f"echo_position must be 0.1..0.5; got {self.echo_position}",
+                ),
+                (1 <= self.oversampling <= 8, f"oversampling must be 1..8; got {self.oversampling}"),
+            ],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceleration:
+    """Which lines are left out.
+
+    Attributes
+    ----------
+    phase : int
+        Undersampling factor R along phase.
+    reference_lines : int
+        Fully sampled central phase lines, embedded in the scan.
+    partial_fourier_phase, partial_fourier_partition : float
+        Sampled fraction of k-space (1 = all); the leading lines are left out.
+    """
+
+    phase: int = 1
+    reference_lines: int = 0
+    partial_fourier_phase: float = 1.0
+    partial_fourier_partition: float = 1.0
+
+    def __post_init__(self) -> None:
+        fractions = ("partial_fourier_phase", "partial_fourier_partition")
+        require(
+            "acceleration",
+            [
+                (1 <= self.phase <= 8, f"phase must be 1..8; got {self.phase}"),
+                (
+                    0 <= self.reference_lines <= 256,
+                    f"reference_lines must be 0..256; got {self.reference_lines}",
+                ),
+                (
+                    self.phase == 1 or self.reference_lines >= 8,
+                    f"reference_lines must be >= 8 where phase > 1; got {self.reference_lines}",
+                ),
+                *(
+                    (0.55 <= getattr(self, n) <= 1, f"{n} must be 0.55..1; got {getattr(self, n)}")
+                    for n in fractions
+                ),
+            ],
+        )
