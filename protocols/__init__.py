@@ -5,8 +5,10 @@ Pulseq file 1.2 to 1.5 into a `Sequence`.
 """
 
 from .protocol import Prescription, Protocol, list_protocols, load_protocol
+from .reader import read_seq
 from .records import Provenance, RecordError
 from .scanner import Scanner, list_scanners, load_scanner
+from .seqfile import SeqFileError
 from .sequence import (
     GAMMA_BAR,
     AdcEvent,
@@ -35,6 +37,7 @@ __all__ = [
     "Rf",
     "RfEvent",
     "Scanner",
+    "SeqFileError",
     "Sequence",
     "SequenceError",
     "Signature",
@@ -46,4 +49,5 @@ __all__ = [
     "list_scanners",
     "load_protocol",
     "load_scanner",
+    "read_seq",
 ]
