@@ -1,0 +1,226 @@
+"""One volume (or slice) of Cartesian data: acceleration, partial Fourier, filter, combination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibration import calibration_block
+from .cartesian import CartesianGrid, KSpace
+from .coils import CoilMaps, espirit_maps, low_resolution, rss, walsh_maps
+from .fourier import crop, fft_centred, ifft_centred
+from .grappa import calibrate_grappa, fill_mask
+from .options import ReconOptions
+from .partial_fourier import homodyne, pocs, sampled_range
+from .raw import RawDataError
+from .sense import cg_sense, unfold
+from .windows import filter_and_interpolate
+
+__all__ = ["Record", "combine_coils", "reconstruct_cartesian"]
+
+Complex = NDArray[np.complex64]
+_GRAPPA_BLOCK = (32, 32, 24)
+_MAP_BLOCK = (32, 32, 32)
+
+
+@dataclass(kw_only=True, slots=True)
+class Record:
+    """What was done, for the image's metadata."""
+
+    recipe: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Add a note once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def reconstruct_cartesian(
+    kspace: KSpace, grid: CartesianGrid, options: ReconOptions, record: Record, source: str
+) -> NDArray[Any]:
+    """Image (x, y, z) of one volume on the output matrix: float32 magnitudes after RSS, else complex64."""
+    method = options.acceleration
+    if method == "auto":
+        method = "grappa" if max(kspace.acceleration) > 1 else "none"
+    if max(kspace.acceleration) == 1 and method in ("grappa", "none"):
+        method = "none"
+        _note_gaps(kspace, record)
+    record.recipe["acceleration_method"] = method
+    partial = _partial_axis(kspace, options, record)
+    if method in ("sense", "cg_sense"):
+        return _sense(kspace, grid, options, method, partial, record)
+    return _coil_wise(kspace, grid, options, method, partial, source)
+
+
+def _note_gaps(kspace: KSpace, record: Record) -> None:
+    mask = kspace.mask()
+    missing = int(fill_mask(mask, mask).sum())
+    if missing:
+        record.note(
+            f"{missing} missing lines inside the sampled range zero-filled (header says no acceleration)"
+        )
+
+
+def _partial_axis(
+    kspace: KSpace, options: ReconOptions, record: Record
+) -> tuple[int, tuple[int, int]] | None:
+    """Axis (2 = phase, 3 = partition) and sampled range of partial Fourier, the most partial axis first."""
+    mask = kspace.mask()
+    found = []
+    for axis in (0, 1):
+        n = mask.shape[axis]
+        sampled = (
+            sampled_range(np.asarray(mask.any(axis=1 - axis)), kspace.acceleration[axis]) if n > 8 else None
+        )
+        if sampled is not None:
+            found.append(((sampled[1] - sampled[0]) / n, axis, sampled))
+    found.sort()
+    for fraction, axis, _ in found:
+        record.recipe["partial_fourier_" + ("phase", "partition")[axis]] = round(fraction, 4)
+    if not found or options.partial_fourier == "zero":
+        return None
+    if len(found) > 1:
+        record.note("partial Fourier along two axes: the less partial one is zero-filled")
+    return found[0][1] + 2, found[0][2]
+
+
+def _to_image(k: Complex, partial: tuple[int, tuple[int, int]] | None, options: ReconOptions) -> Complex:
+    """Image (x, coil, y, z) from hybrid k-space (x, coil, ky, kz)."""
+    if partial is None:
+        return ifft_centred(k, (2, 3))
+    axis, sampled = partial
+    k = ifft_centred(k, (5 - axis,))
+    return (homodyne if options.partial_fourier == "homodyne" else pocs)(k, axis, sampled)
+
+
+def _crop(image: NDArray[Any], grid: CartesianGrid, axes: tuple[int, int]) -> NDArray[Any]:
+    for axis, n in zip(axes, grid.kept[1:], strict=True):
+        image = crop(image, axis, n)
+    return image
+
+
+def _coil_wise(
+    kspace: KSpace,
+    grid: CartesianGrid,
+    options: ReconOptions,
+    method: str,
+    partial: tuple[int, tuple[int, int]] | None,
+    source: str,
+) -> NDArray[Any]:
+    """Coil images slab by slab, then combination; with a filter, coil images of the whole volume."""
+    combine = combine_coils(_maps(kspace, grid, options), options)
+    fill = _grappa(kspace, source) if method == "grappa" else None
+    nx, coils = kspace.shape[:2]
+    filtering = options.window.active or grid.out != grid.kept
+    out: NDArray[Any] = np.empty(grid.kept, np.float32 if options.combine == "rss" else np.complex64)
+    stored = np.empty((coils, *grid.kept), np.complex64) if filtering else None
+    for a in range(0, nx, options.slab):
+        b = min(a + options.slab, nx)
+        k = kspace.slab(a, b)
+        if fill is not None:
+            fill(k, a, b)
+        images = _crop(_to_image(k, partial, options), grid, (2, 3))
+        if stored is None:
+            out[a:b] = combine(images, a, grid.kept)
+        else:
+            stored[:, a:b] = images.swapaxes(0, 1)
+    return out if stored is None else _filter_and_combine(stored, grid, options, combine)
+
+
+def _filter_and_combine(
+    stored: Complex, grid: CartesianGrid, options: ReconOptions, combine: Callable[..., NDArray[Any]]
+) -> NDArray[Any]:
+    if grid.out == grid.kept:
+        for c in range(len(stored)):
+            stored[c] = filter_and_interpolate(stored[c], options.window, grid.out)
+    else:
+        stored = np.stack([filter_and_interpolate(coil, options.window, grid.out) for coil in stored])
+    slabs = range(0, grid.out[0], options.slab)
+    parts = [combine(stored[:, a : a + options.slab].swapaxes(0, 1), a, grid.out) for a in slabs]
+    return np.concatenate(parts)
+
+
+def _maps(
+    kspace: KSpace, grid: CartesianGrid, options: ReconOptions, *, cropped: bool = True
+) -> CoilMaps | None:
+    """Sensitivities on a coarse grid, or None for root-sum-of-squares."""
+    sensing = options.acceleration in ("sense", "cg_sense")
+    kind = options.sensitivities if sensing else options.combine
+    if kind == "rss":
+        return None
+    block = calibration_block(kspace, _MAP_BLOCK)
+    full = (kspace.shape[0], *kspace.shape[2:])
+    shape = tuple(min(n, 32 if full[2] > 1 else 64) for n in full)
+    maps = (
+        espirit_maps(block, shape)[0]  # type: ignore[arg-type]
+        if kind == "espirit"
+        else walsh_maps(low_resolution(block, shape))  # type: ignore[arg-type]
+    )
+    ratio = (1.0, grid.kept[1] / full[1], grid.kept[2] / full[2]) if cropped else (1.0, 1.0, 1.0)
+    return CoilMaps(maps=maps, ratio=ratio)
+
+
+def combine_coils(maps: CoilMaps | None, options: ReconOptions) -> Callable[..., NDArray[Any]]:
+    """Return a function (images (x, coil, y, z), start in x, matrix) -> combined (x, y, z)."""
+
+    def combine(images: Complex, start: int, shape: tuple[int, int, int]) -> NDArray[Any]:
+        if maps is None:
+            return rss(images, axis=1)
+        weights = maps.slab(start, start + len(images), shape)
+        return np.asarray(np.einsum("xcyz,xcyz->xyz", weights.conj(), images))
+
+    return combine
+
+
+def _grappa(kspace: KSpace, source: str) -> Callable[[Complex, int, int], None]:
+    block = calibration_block(kspace, _GRAPPA_BLOCK)
+    try:
+        kernel = calibrate_grappa(block, kspace.acceleration)
+    except ValueError as error:
+        raise RawDataError(f"{source}: {error}") from None
+    hybrid = kernel.hybrid(kspace.shape[0])
+    todo = fill_mask(kspace.lattice_mask(), kspace.mask())
+
+    def fill(k: Complex, a: int, b: int) -> None:
+        kernel.apply(k, hybrid[a:b], kspace.lattice, todo)
+
+    return fill
+
+
+def _sense(
+    kspace: KSpace,
+    grid: CartesianGrid,
+    options: ReconOptions,
+    method: str,
+    partial: tuple[int, tuple[int, int]] | None,
+    record: Record,
+) -> Complex:
+    maps = _maps(kspace, grid, options, cropped=False)
+    assert maps is not None  # the SENSE methods always estimate sensitivities
+    nx, _, ny, nz = kspace.shape
+    if method == "sense" and (ny % kspace.acceleration[0] or nz % kspace.acceleration[1]):
+        record.note("matrix not divisible by the acceleration: SENSE solved by conjugate gradients")
+        method = "cg_sense"
+    mask = kspace.lattice_mask() if method == "sense" else kspace.mask()
+    image = np.empty((nx, ny, nz), np.complex64)
+    for a in range(0, nx, options.slab):
+        b = min(a + options.slab, nx)
+        k = kspace.slab(a, b)
+        weights = maps.slab(a, b, (nx, ny, nz))
+        if method == "sense":
+            image[a:b] = unfold(
+                k * mask, weights, kspace.acceleration, kspace.lattice, regularisation=options.regularisation
+            )
+        else:
+            image[a:b] = cg_sense(k, weights, mask, regularisation=options.regularisation)
+    if partial is not None:
+        image = _to_image(fft_centred(image, (1, 2))[:, None], partial, options)[:, 0]
+    image = np.ascontiguousarray(_crop(image, grid, (1, 2)))
+    if options.window.active or grid.out != grid.kept:
+        image = filter_and_interpolate(image, options.window, grid.out)
+    return image
