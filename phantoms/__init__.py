@@ -1,1 +1,47 @@
-"""Placeholder docstring, replaced by the package."""
+"""Digital phantoms with known truth: heads, cohorts, Shepp-Logan and simple bodies.
+
+Names are resolved on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "CohortError": "cohort",
+    "CohortSpec": "cohort",
+    "Ellipsoid": "shepp_logan",
+    "EllipsoidPhantom": "shepp_logan",
+    "Phantom": "phantom",
+    "PhantomError": "phantom",
+    "PhantomFileError": "io",
+    "Subject": "cohort",
+    "TissueCurve": "tissues",
+    "TissueError": "tissues",
+    "TissueProperties": "tissues",
+    "TissueTable": "tissues",
+    "default_tissue_table": "tissues",
+    "icbm152_head": "head",
+    "load_phantom": "io",
+    "load_tissue_table": "tissues",
+    "make_subject": "subject",
+    "point_phantom": "shepp_logan",
+    "sample_cohort": "cohort",
+    "save_phantom": "io",
+    "shepp_logan_2d": "shepp_logan",
+    "shepp_logan_3d": "shepp_logan",
+    "uniform_box": "shepp_logan",
+    "uniform_sphere": "shepp_logan",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'phantoms' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,134 @@
+"""Head part of the build: intracranial rim, skull, fat, skin, neck, and air cavities.
+
+Thicknesses follow the radial profile of a Colin27 head: CSF 2 mm, inner table 1.5, diploe 3, outer table 1.5,
+fat 4.5, skin 2. Face, neck, eyes and cavities are simple bodies of our own choice; they give
+the field maps and the images a plausible surrounding and carry no anatomical claim.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ._build_brain import Array, Template, ellipsoid, soft, tube
+
+RIM, INNER, DIPLOE, OUTER, FAT, SKIN = 2.0, 1.5, 3.0, 1.5, 4.5, 2.0
+VARIATION = 0.25
+
+
+def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], length: float) -> Array:
+    """Smooth random multiplier within 1 +- VARIATION."""
+    step = 8
+    coarse = rng.standard_normal(tuple(n // step + 2 for n in shape))
+    coarse = ndimage.gaussian_filter(coarse, length / step, mode="wrap")
+    field = ndimage.zoom(coarse / coarse.std(), step, order=3)[tuple(slice(0, n) for n in shape)]
+    return np.asarray(1.0 + VARIATION * np.tanh(field / 1.5), np.float32)
+
+
+def signed_distance(mask: NDArray[np.bool_], sigma: float = 0.0) -> Array:
+    """Signed distance [voxel] to a mask's surface, negative inside, optionally smoothed."""
+    d = ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask)
+    d = np.where(d > 0, d - 0.5, d + 0.5)
+    return np.asarray(ndimage.gaussian_filter(d, sigma) if sigma else d, np.float32)
+
+
+def intracranial_distance(t: Template, rng: np.random.Generator) -> Array:
+    """Signed distance [mm] to the inner table of the skull."""
+    far = signed_distance(t.mask)
+    closed = signed_distance(far < 7.0) < -7.0  # closing by a 7 mm ball
+    d = signed_distance(np.asarray(closed | t.mask), sigma=2.0)
+    return np.asarray(d - RIM * smooth_field(rng, t.x.shape, 20.0), np.float32)
+
+
+def smooth_union(a: Array, b: Array, radius: float) -> Array:
+    """Union of two signed distances with a rounded joint."""
+    h = np.clip(0.5 + 0.5 * (b - a) / radius, 0.0, 1.0)
+    return np.asarray(b * (1.0 - h) + a * h - radius * h * (1.0 - h), np.float32)
+
+
+def head_distance(t: Template, skull_outer: Array) -> Array:
+    """Signed distance [mm] to the skin surface: calvarium, face and neck."""
+    upper = skull_outer - FAT - SKIN
+    neck = np.sqrt((t.x / 58.0) ** 2 + ((t.y + 32.0) / 60.0) ** 2)
+    neck_d = np.maximum((neck - 1.0) * 58.0, t.z + 45.0)
+    face = ellipsoid(t, (0, 28, -55), (62, 68, 72))
+    nose = ellipsoid(t, (0, 96, -58), (15, 16, 24))
+    lower = smooth_union(np.asarray(neck_d, np.float32), face, 20.0)
+    lower = smooth_union(lower, nose, 12.0)
+    return smooth_union(upper, lower, 15.0)
+
+
+def air_cavities(t: Template) -> Array:
+    """Signed distance [mm] to nasal cavity, sinuses, ear canals, mastoid cells and pharynx."""
+    parts = [
+        ellipsoid(t, (0, 48, -52), (12, 30, 16)),  # nasal cavity and ethmoid
+        ellipsoid(t, (6, 12, -42), (9, 10, 7)),  # sphenoid sinus
+        ellipsoid(t, (10, 76, -30), (8, 6, 8)),  # frontal sinus
+        ellipsoid(t, (30, 52, -62), (12, 15, 12)),  # maxillary sinus
+        tube(t, np.array([(50, -22, -47, 3.0), (90, -24, -47, 3.5)])),  # ear canal
+        ellipsoid(t, (56, -34, -52), (6, 9, 8)),  # mastoid cells
+        tube(t, np.array([(0, 5, -62, 8.0), (0, 0, -130, 8.0)])),  # pharynx
+    ]
+    return np.asarray(np.minimum.reduce(parts), np.float32)
+
+
+def shells(t: Template, icv: Array, rng: np.random.Generator) -> dict[str, Array]:
+    """Return skull, marrow, fat, skin, muscle, spinal_cord and extracranial_fluid fractions.
+
+    Parameters
+    ----------
+    t : Template
+        Grid and maps.
+    icv : ndarray
+        Signed distance [mm] to the inner table.
+    rng : Generator
+        Source of the thickness variations.
+    """
+    vary = [smooth_field(rng, t.x.shape, 25.0) for _ in range(3)]
+    inner = INNER * vary[0]
+    # The base of the skull and the temporal squama have no diploe worth speaking of.
+    base = np.clip((t.z + 35.0) / 25.0, 0.0, 1.0)
+    diploe = inner + DIPLOE * vary[1] * base
+    outer = diploe + OUTER * vary[0]
+    skull_outer = np.asarray(icv - outer, np.float32)
+    head = head_distance(t, np.asarray(skull_outer + FAT * (1 - vary[2]), np.float32))
+
+    cord_line = np.array([(0, -47, -68, 6.0), (0, -50, -85, 5.5), (0, -50, -140, 5.5)])
+    cord = tube(t, cord_line)
+    canal = cord - 3.5
+    vertebra = np.minimum(canal - 4.0, tube(t, np.array([(0, -26, -88, 12.0), (0, -26, -140, 12.0)])))
+    vertebra = np.maximum(vertebra, t.z + 80.0)
+    jaw = np.maximum(ellipsoid(t, (0, 42, -92), (46, 42, 20)), -ellipsoid(t, (0, 36, -92), (36, 38, 30)))
+    eyes = ellipsoid(t, (32, 66, -36), (12, 12, 12))
+
+    room = soft(head)
+    layers: dict[str, Array] = {}
+
+    def take(name: str, part: Array) -> None:
+        got = np.minimum(part, room)
+        layers[name] = np.asarray(layers.get(name, 0.0) + got, np.float32)
+        np.subtract(room, got, out=room)
+
+    room -= np.minimum(soft(icv), room)
+    outside = np.clip(icv - 2.0, -1, 1)  # cavities keep a thin plate of bone to the brain
+    air = soft(np.maximum(np.maximum(air_cavities(t), -outside * 4.0), 0.0 * icv + air_cavities(t)))
+    room -= np.minimum(air, room)
+    below = soft(np.asarray(t.z + 66.0, np.float32), 4.0)
+    take("spinal_cord", soft(cord) * below)
+    take("extracranial_fluid", soft(canal) * below)
+    table = soft(icv - inner) + soft(skull_outer) * (1.0 - soft(icv - diploe))
+    bone = soft(skull_outer)
+    take("skull", np.asarray(np.clip(table, 0, 1) * bone, np.float32))
+    take("marrow", bone)
+    take("skin", np.asarray(1.0 - soft(head + SKIN), np.float32))
+    take("extracranial_fluid", soft(eyes))
+    for body in (vertebra, jaw):
+        take("skull", np.asarray(soft(body) * (1.0 - soft(body + 2.0)), np.float32))
+        take("marrow", soft(body))
+    deep = soft(head + SKIN + FAT * vary[2])
+    orbit = soft(ellipsoid(t, (30, 58, -36), (19, 22, 18)))
+    cheeks = soft(ellipsoid(t, (45, 45, -75), (14, 18, 18)))
+    take("fat", np.asarray(np.maximum(np.maximum(1.0 - deep, orbit), cheeks), np.float32))
+    take("muscle", room.copy())
+    return layers

@@ -1,0 +1,180 @@
+"""The native phantom file: HDF5 with uint8 or float32 fractions, written atomically and read strictly."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .phantom import Phantom, PhantomError
+from .tissues import TissueTable
+
+FORMAT = "mrsim-phantom"
+VERSION = 1
+MAX_VOXELS = 1024**3
+MAX_TISSUES = 64
+MAX_TEXT = 16 * 1024**2
+
+
+class PhantomFileError(ValueError):
+    """A phantom file is damaged, unsafe or of another format."""
+
+
+def save_phantom(path: str | Path, phantom: Phantom) -> None:
+    """Write a phantom to an HDF5 file.
+
+    Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as uint8 without loss, others
+    as float32. The file appears under its name only when complete.
+
+    Parameters
+    ----------
+    path : str or Path
+        Target file; an existing one is replaced.
+    phantom : Phantom
+        What to write.
+    """
+    import h5py
+
+    path = Path(path)
+    header = {
+        "name": phantom.name,
+        "tissues": list(phantom.tissues),
+        "table": TissueTable(curves={n: phantom.table.curves[n] for n in phantom.tissues}).to_dict(),
+        "scale": phantom.scale,
+        "regions": {str(k): v for k, v in phantom.regions.items()},
+        "truth": phantom.truth,
+        "chi_outside": phantom.chi_outside,
+    }
+    codes = np.rint(phantom.fractions * np.float32(255.0)).astype(np.uint8)
+    exact = np.array_equal(codes.astype(np.float32) / np.float32(255.0), phantom.fractions)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as f:
+            f.attrs["format"] = FORMAT
+            f.attrs["version"] = VERSION
+            f.create_dataset("header", data=np.frombuffer(json.dumps(header).encode(), np.uint8))
+            f.create_dataset("affine", data=phantom.affine)
+            data = codes if exact else phantom.fractions
+            options: dict[str, Any] = {"compression": "lzf", "track_times": False}
+            f.create_dataset("fractions", data=data, chunks=(1, *_chunk(phantom.shape)), **options)
+            if phantom.labels is not None:
+                f.create_dataset("labels", data=phantom.labels, chunks=_chunk(phantom.shape), **options)
+            f.flush()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _chunk(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    return min(shape[0], 32), shape[1], shape[2]
+
+
+def load_phantom(path: str | Path) -> Phantom:
+    """Read a phantom written by `save_phantom`.
+
+    Links, external and virtual storage, unknown types and impossible sizes are refused; nothing is unpickled.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to read.
+
+    Returns
+    -------
+    Phantom
+        The phantom, validated.
+
+    Raises
+    ------
+    PhantomFileError
+        With file and field, if the file is not as it must be.
+    FileNotFoundError
+        If there is no such file.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"phantom file {path} must exist; nothing found there.")
+    try:
+        with h5py.File(path, "r") as f:
+            if f.attrs.get("format") != FORMAT:
+                raise PhantomFileError(f"{path}: format must be {FORMAT!r}; got {f.attrs.get('format')!r}.")
+            if f.attrs.get("version") != VERSION:
+                raise PhantomFileError(
+                    f"{path}: version must be {VERSION}; got {f.attrs.get('version')!r}. Write it again with save_phantom."
+                )
+            return _read(f, path)
+    except (OSError, RuntimeError) as error:
+        raise PhantomFileError(f"{path}: must be a complete HDF5 file; {error}.") from error
+
+
+def _dataset(f: Any, path: Path, name: str, kinds: tuple[str, ...], ndim: int, limit: int) -> Any:
+    import h5py
+
+    link = f.get(name, getlink=True)
+    if link is None:
+        raise PhantomFileError(f"{path}: dataset {name!r} must be present; the file has {sorted(f)}.")
+    if not isinstance(link, h5py.HardLink):
+        raise PhantomFileError(f"{path}: {name!r} must be stored in the file itself; got a link.")
+    d = f[name]
+    if not isinstance(d, h5py.Dataset) or d.is_virtual or d.external:
+        raise PhantomFileError(f"{path}: {name!r} must be a plain dataset; got external or virtual storage.")
+    if d.dtype.str.lstrip("<>|=") not in kinds or d.ndim != ndim:
+        raise PhantomFileError(
+            f"{path}: {name!r} must have {ndim} axes of type {' or '.join(kinds)}; got {d.dtype} {d.shape}."
+        )
+    if d.size == 0 or d.size > limit:
+        raise PhantomFileError(f"{path}: {name!r} must have 1..{limit} values; got shape {d.shape}.")
+    return d
+
+
+def _read(f: Any, path: Path) -> Phantom:
+    header = _header(f, path)
+    affine = _dataset(f, path, "affine", ("f8",), 2, 16)[()]
+    d = _dataset(f, path, "fractions", ("u1", "f4"), 4, MAX_TISSUES * MAX_VOXELS)
+    tissues = tuple(str(t) for t in header["tissues"])
+    if d.shape[0] != len(tissues) or np.prod(d.shape[1:]) > MAX_VOXELS:
+        raise PhantomFileError(f"{path}: 'fractions' must have shape ({len(tissues)}, x, y, z); got {d.shape}.")
+    fractions = np.empty(d.shape, np.float32)
+    if d.dtype == np.uint8:
+        levels = np.arange(256, dtype=np.float32) / np.float32(255.0)
+        for k in range(d.shape[0]):
+            np.take(levels, d[k], out=fractions[k])
+    else:
+        d.read_direct(fractions)
+    labels = None
+    if f.get("labels", getlink=True) is not None:
+        labels = _dataset(f, path, "labels", ("i2",), 3, MAX_VOXELS)[()]
+    try:
+        return Phantom(
+            name=str(header["name"]),
+            tissues=tissues,
+            fractions=fractions,
+            affine=affine,
+            table=TissueTable.from_dict(header["table"]),
+            scale={str(k): {str(p): float(x) for p, x in v.items()} for k, v in header["scale"].items()},
+            labels=labels,
+            regions={int(k): str(v) for k, v in header["regions"].items()},
+            truth=dict(header["truth"]),
+            chi_outside=float(header["chi_outside"]),
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        kind = "" if isinstance(error, PhantomError) else f"{type(error).__name__}: "
+        raise PhantomFileError(f"{path}: content must describe a phantom; {kind}{error}") from error
+
+
+def _header(f: Any, path: Path) -> dict[str, Any]:
+    raw = _dataset(f, path, "header", ("u1",), 1, MAX_TEXT)[()].tobytes()
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise PhantomFileError(f"{path}: 'header' must be JSON text; {error}.") from error
+    needed = ("name", "tissues", "table", "scale", "regions", "truth", "chi_outside")
+    missing = [k for k in needed if not isinstance(header, dict) or k not in header]
+    if missing:
+        raise PhantomFileError(f"{path}: 'header' must have the keys {needed}; missing {missing}.")
+    return header

@@ -1,0 +1,358 @@
+"""Tissue parameters as functions of the field strength."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+TISSUE_FILE = Path(__file__).parent / "data" / "tissues.toml"
+R2_PRIME_PER_PPM_3T = 137.0
+"""Rate of reversible dephasing per ppm of susceptibility sources at 3 T, 1/s/ppm (Shin 2021)."""
+
+
+class TissueError(ValueError):
+    """A tissue or its parameters are not usable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueProperties:
+    """Parameters of one tissue at one field strength.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tissue.
+    t1, t2, t2_prime : float
+        Relaxation times [s]; each may be infinite. 1/T2* = 1/T2 + 1/T2'.
+    pd : float
+        Proton density relative to cerebrospinal fluid.
+    chi : float
+        Susceptibility [ppm] relative to tissue water.
+    adc : float
+        Apparent diffusion coefficient [m^2/s].
+    shift_ppm : float
+        Chemical shift [ppm]: 0 for water, negative for fat.
+    sources : dict
+        Where each value comes from.
+    verified : bool
+        Whether the source of every value was opened and read.
+    """
+
+    name: str
+    t1: float
+    t2: float
+    t2_prime: float = math.inf
+    pd: float = 1.0
+    chi: float = 0.0
+    adc: float = 0.0
+    shift_ppm: float = 0.0
+    sources: dict[str, str] = field(default_factory=dict)
+    verified: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("t1", "t2", "t2_prime"):
+            value = getattr(self, key)
+            if not value > 0:
+                raise TissueError(f"{key} must be positive; got {value} s for tissue {self.name!r}.")
+        for key in ("pd", "adc"):
+            value = getattr(self, key)
+            if not (math.isfinite(value) and value >= 0):
+                raise TissueError(f"{key} must be finite and not negative; got {value} for {self.name!r}.")
+        for key in ("chi", "shift_ppm"):
+            if not math.isfinite(getattr(self, key)):
+                raise TissueError(f"{key} must be finite; got {getattr(self, key)} for {self.name!r}.")
+        if self.t2 > self.t1:
+            raise TissueError(
+                f"t2 must not exceed t1; got t2={self.t2} s, t1={self.t1} s for tissue {self.name!r}. "
+                "Check the tissue table."
+            )
+
+    @property
+    def t2_star(self) -> float:
+        """Effective transverse relaxation time [s]."""
+        rate = 1.0 / self.t2 + 1.0 / self.t2_prime
+        return 1.0 / rate if rate > 0 else math.inf
+
+    def scaled(self, factors: Mapping[str, float]) -> TissueProperties:
+        """Return a copy with parameters multiplied, e.g. ``{"t1": 1.02}``."""
+        allowed = ("t1", "t2", "t2_prime", "pd", "chi", "adc")
+        values = {k: getattr(self, k) for k in allowed}
+        for key, factor in factors.items():
+            if key not in values or not (math.isfinite(factor) and factor >= 0):
+                raise TissueError(
+                    f"scale of tissue {self.name!r} must map one of {allowed} to a finite number >= 0; "
+                    f"got {key!r}: {factor!r}."
+                )
+            values[key] *= factor
+        return TissueProperties(
+            name=self.name, shift_ppm=self.shift_ppm, sources=self.sources, verified=self.verified, **values
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueCurve:
+    """Parameters of one tissue tabulated over the field strength.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tissue.
+    b0 : tuple of float
+        Field strengths [T], increasing. One entry means: valid at any field.
+    t1, t2, t2_prime : tuple of float
+        Times [s], one per field.
+    pd, chi, adc, shift_ppm : float
+        As in `TissueProperties`, independent of the field.
+    sources : dict
+        Text per parameter.
+    verified : tuple of bool
+        One per field: whether every value used at that field was read at its source.
+    """
+
+    name: str
+    b0: tuple[float, ...]
+    t1: tuple[float, ...]
+    t2: tuple[float, ...]
+    t2_prime: tuple[float, ...]
+    pd: float = 1.0
+    chi: float = 0.0
+    adc: float = 0.0
+    shift_ppm: float = 0.0
+    sources: dict[str, str] = field(default_factory=dict)
+    verified: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {len(v) for v in (self.b0, self.t1, self.t2, self.t2_prime)}
+        if lengths != {len(self.b0)} or not self.b0:
+            raise TissueError(f"tissue {self.name!r} must have one t1, t2 and t2_prime per field.")
+        if any(b <= 0 for b in self.b0) or any(a >= b for a, b in zip(self.b0, self.b0[1:], strict=False)):
+            raise TissueError(f"b0 of tissue {self.name!r} must be positive and increasing; got {self.b0}.")
+        if self.verified and len(self.verified) != len(self.b0):
+            raise TissueError(f"verified of tissue {self.name!r} must have one entry per field.")
+        for k in range(len(self.b0)):
+            self._build(self.t1[k], self.t2[k], self.t2_prime[k], verified=False)
+
+    def _build(self, t1: float, t2: float, t2_prime: float, *, verified: bool) -> TissueProperties:
+        return TissueProperties(
+            name=self.name,
+            t1=t1,
+            t2=t2,
+            t2_prime=t2_prime,
+            pd=self.pd,
+            chi=self.chi,
+            adc=self.adc,
+            shift_ppm=self.shift_ppm,
+            sources=self.sources,
+            verified=verified,
+        )
+
+    def at(self, b0: float) -> TissueProperties:
+        """Return the parameters at a field strength.
+
+        ln T1, ln T2 and R2' are interpolated by monotone cubics (PCHIP) in ln B0. T1 and T2 are held
+        constant outside the table, R2' is continued in proportion to B0.
+
+        Parameters
+        ----------
+        b0 : float
+            Field strength [T].
+
+        Returns
+        -------
+        TissueProperties
+            Values at `b0`; `verified` only if the neighbouring columns are.
+        """
+        if not (math.isfinite(b0) and b0 > 0):
+            raise TissueError(f"b0 must be a positive field strength in tesla; got {b0}.")
+        fields = np.asarray(self.b0)
+        x = min(max(b0, fields[0]), fields[-1])
+        near = [int(np.searchsorted(fields, x, "right")) - 1, int(np.searchsorted(fields, x, "left"))]
+        inside = len(self.b0) == 1 or fields[0] <= b0 <= fields[-1]
+        verified = inside and bool(self.verified) and all(self.verified[k] for k in near)
+        if len(self.b0) == 1:
+            return self._build(self.t1[0], self.t2[0], self.t2_prime[0], verified=verified)
+        r2_prime = _monotone(fields, [1.0 / v for v in self.t2_prime], x) * b0 / x
+        return self._build(
+            math.exp(_monotone(fields, np.log(self.t1), x)),
+            math.exp(_monotone(fields, np.log(self.t2), x)),
+            1.0 / r2_prime if r2_prime > 0 else math.inf,
+            verified=verified,
+        )
+
+
+def _monotone(b0: NDArray[np.float64], values: ArrayLike, at: float) -> float:
+    from scipy.interpolate import PchipInterpolator
+
+    return float(PchipInterpolator(np.log(b0), np.asarray(values, float))(np.log(at)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueTable:
+    """A named set of tissues.
+
+    Parameters
+    ----------
+    curves : dict
+        `TissueCurve` per tissue name.
+    """
+
+    curves: dict[str, TissueCurve]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all tissues."""
+        return tuple(self.curves)
+
+    def at(self, name: str, b0: float) -> TissueProperties:
+        """Return the parameters of one tissue at one field strength [T]."""
+        try:
+            return self.curves[name].at(b0)
+        except KeyError:
+            raise TissueError(f"tissue must be one of {sorted(self.curves)}; got {name!r}.") from None
+
+    @classmethod
+    def uniform(cls, *tissues: TissueProperties) -> TissueTable:
+        """Return a table whose tissues have the same parameters at every field."""
+        return cls(
+            curves={
+                t.name: TissueCurve(
+                    name=t.name,
+                    b0=(1.0,),
+                    t1=(t.t1,),
+                    t2=(t.t2,),
+                    t2_prime=(t.t2_prime,),
+                    pd=t.pd,
+                    chi=t.chi,
+                    adc=t.adc,
+                    shift_ppm=t.shift_ppm,
+                    sources=t.sources,
+                    verified=(t.verified,),
+                )
+                for t in tissues
+            }
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, ready for JSON (infinite times become None)."""
+        out: dict[str, Any] = {}
+        for name, c in self.curves.items():
+            times = {k: [v if math.isfinite(v) else None for v in getattr(c, k)] for k in _TIMES}
+            rest = {k: getattr(c, k) for k in ("pd", "chi", "adc", "shift_ppm", "sources")}
+            out[name] = {"b0": list(c.b0), **times, **rest, "verified": list(c.verified)}
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TissueTable:
+        """Build the table that `to_dict` described."""
+        curves = {}
+        for name, entry in data.items():
+            try:
+                times = {k: tuple(math.inf if v is None else float(v) for v in entry[k]) for k in _TIMES}
+                curves[name] = TissueCurve(
+                    name=name,
+                    b0=tuple(float(v) for v in entry["b0"]),
+                    sources={str(k): str(v) for k, v in entry.get("sources", {}).items()},
+                    verified=tuple(bool(v) for v in entry.get("verified", ())),
+                    **times,
+                    **{k: float(entry[k]) for k in ("pd", "chi", "adc", "shift_ppm")},
+                )
+            except (KeyError, TypeError, AttributeError) as error:
+                raise TissueError(f"tissue table entry {name!r} is not complete: {error!r}.") from error
+        return cls(curves=curves)
+
+
+_TIMES = ("t1", "t2", "t2_prime")
+
+
+@cache
+def default_tissue_table() -> TissueTable:
+    """Return the tissue table of the package (``phantoms/data/tissues.toml``)."""
+    return load_tissue_table(TISSUE_FILE)
+
+
+def load_tissue_table(path: str | Path) -> TissueTable:
+    """Read a tissue table in the layout of ``phantoms/data/tissues.toml``.
+
+    Parameters
+    ----------
+    path : str or Path
+        TOML file; its header comment explains the keys.
+
+    Returns
+    -------
+    TissueTable
+        The table.
+    """
+    data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    sources = data.pop("sources", {})
+    curves: dict[str, TissueCurve] = {}
+    for name, entry in data.items():
+        if "alias" not in entry:
+            curves[name] = _curve(name, entry, sources)
+    for name, entry in data.items():
+        if "alias" in entry:
+            curves[name] = _alias(name, curves[entry["alias"]], sources[entry["alias_source"]]["text"])
+    return TissueTable(curves={name: curves[name] for name in data})
+
+
+def _alias(name: str, other: TissueCurve, text: str) -> TissueCurve:
+    values = {k: getattr(other, k) for k in TissueCurve.__dataclass_fields__ if k not in ("name", "sources")}
+    sources = {k: f"{text}: {v}" for k, v in other.sources.items()}
+    values["verified"] = tuple(False for _ in other.b0)
+    return TissueCurve(name=name, sources=sources, **values)
+
+
+def _curve(name: str, entry: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> TissueCurve:
+    b0 = tuple(float(v) for v in entry["b0"])
+    chi_pos, chi_neg = float(entry["chi_pos"]), float(entry["chi_neg"])
+    t1 = tuple(v * 1e-3 for v in _column(entry["t1_ms"], len(b0)))
+    t2 = tuple(v * 1e-3 for v in _column(entry["t2_ms"], len(b0)))
+    t2_star = tuple(v * 1e-3 for v in _column(entry["t2star_ms"], len(b0)))
+    law = R2_PRIME_PER_PPM_3T * (chi_pos + abs(chi_neg)) / 3.0
+    t2_prime = tuple(_t2_prime(s, t, law * b) for s, t, b in zip(t2_star, t2, b0, strict=True))
+
+    texts: dict[str, str] = {}
+    verified = [True] * len(b0)
+    for key in ("t1", "t2", "t2star", "pd", "chi", "adc", "shift"):
+        used = entry.get(f"{key}_source")
+        if used is None:
+            continue
+        column = list(used) if isinstance(used, list) else [used] * len(b0)
+        for k, source in enumerate(column):
+            verified[k] &= bool(sources[source]["verified"])
+        parts = [f"{b:g} T: {sources[s]['text']}" for b, s in zip(b0, column, strict=True)]
+        texts[key] = "; ".join(parts) if isinstance(used, list) else str(sources[used]["text"])
+    return TissueCurve(
+        name=name,
+        b0=b0,
+        t1=t1,
+        t2=t2,
+        t2_prime=t2_prime,
+        pd=float(entry["pd"]),
+        chi=round(chi_pos + chi_neg, 6),
+        adc=float(entry["adc_um2_ms"]) * 1e-9,
+        shift_ppm=float(entry.get("shift_ppm", 0.0)),
+        sources=texts,
+        verified=tuple(verified),
+    )
+
+
+def _column(value: float | list[float], n: int) -> list[float]:
+    return [float(v) for v in value] if isinstance(value, list) else [float(value)] * n
+
+
+def _t2_prime(t2_star: float, t2: float, law_rate: float) -> float:
+    """T2' from T2* [s]; the susceptibility law where T2* is absent or not below T2."""
+    if math.isinf(t2_star):
+        return math.inf
+    if math.isnan(t2_star) or t2_star >= t2:
+        return 1.0 / law_rate if law_rate > 0 else math.inf
+    return 1.0 / (1.0 / t2_star - 1.0 / t2)
