@@ -1,7 +1,7 @@
 """Checks that join several sections of a study, or a study and the libraries.
 
-Each check states which sections it needs and returns problems as ``(key path, cause, remedy)``; a check runs as
-soon as its sections are valid by themselves, so that a user sees as many problems at once as possible.
+Each check states which sections it needs and returns problems as ``(key path, cause, remedy)``; a check runs
+as soon as its sections are valid by themselves, so that a user sees as many problems at once as possible.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from .problems import did_you_mean
-from .study import CohortSection, HarmonizerSection, ProtocolSection, ReconSection, ReportSection, ScannerSection
+from .study import (
+    CohortSection,
+    HarmonizerSection,
+    ProtocolSection,
+    ReconSection,
+    ReportSection,
+    ScannerSection,
+)
 from .study import StudySection as _StudySection
 
 MAX_IMAGES = 200_000
@@ -100,7 +107,11 @@ def _recon_labels(sections: Sections) -> Iterator[Finding]:
     recon: ReconSection = sections["recon"]
     for label in recon.scanners:
         if label not in labels:
-            yield f"recon.scanners.{label}", "must be the label of one of the scanners", did_you_mean(label, labels)
+            yield (
+                f"recon.scanners.{label}",
+                "must be the label of one of the scanners",
+                did_you_mean(label, labels),
+            )
 
 
 def _harmonizer_contrasts(sections: Sections) -> Iterator[Finding]:
@@ -141,7 +152,7 @@ def _size(sections: Sections) -> Iterator[Finding]:
     if images > MAX_IMAGES:
         yield (
             "cohort.subjects",
-            f"the study asks for {images} images (subjects x repeats x contrasts); at most {MAX_IMAGES} are planned",
+            f"subjects x repeats x contrasts make {images} images; at most {MAX_IMAGES} are planned",
             "Split it into several studies.",
         )
 

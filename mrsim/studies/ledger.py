@@ -7,8 +7,9 @@ Layout under the output folder::
     .mrsim/failed/<id>.json          last error of a cell
     .mrsim/tmp/                      unfinished work, swept when a run starts
 
-Data are forced to disk before the folder is renamed, the rename before the record is written, so a record never
-speaks of data that are not there. No locks are needed for this to hold; a late writer writes the same bytes.
+Data are forced to disk before the folder is renamed, the rename before the record is written, so a record
+never speaks of data that are not there. No locks are needed for this to hold; a late writer writes the same
+bytes.
 """
 
 import json
@@ -136,7 +137,9 @@ class Ledger:
             return None
         if set(present) != set(record.files):
             return None
-        agree = all(_agrees(folder / name, present[name], known, verify) for name, known in record.files.items())
+        agree = all(
+            _agrees(folder / name, present[name], known, verify) for name, known in record.files.items()
+        )
         return record if agree else None
 
     def commit(
@@ -156,7 +159,11 @@ class Ledger:
             path = temporary / name
             fsync_file(path)
             status = path.lstat()
-            files[name] = {"size": status.st_size, "sha256": sha256_file(path), "mtime_ns": status.st_mtime_ns}
+            files[name] = {
+                "size": status.st_size,
+                "sha256": sha256_file(path),
+                "mtime_ns": status.st_mtime_ns,
+            }
         for folder, _, _ in os.walk(temporary):
             fsync_folder(Path(folder))
         final = self.folder(cell)
@@ -166,7 +173,12 @@ class Ledger:
         temporary.rename(final)
         fsync_folder(final.parent)
         record = Record(
-            id=cell.id, digest=_digest(files), inputs=dict(input_digests), files=files, pruned=False, usage=dict(usage)
+            id=cell.id,
+            digest=_digest(files),
+            inputs=dict(input_digests),
+            files=files,
+            pruned=False,
+            usage=dict(usage),
         )
         self._write_record(cell, record)
         self._failure_path(cell).unlink(missing_ok=True)
@@ -175,14 +187,25 @@ class Ledger:
     def prune(self, cell: Cell, record: Record) -> None:
         """Delete the data of a transient cell; its record stays."""
         pruned = Record(
-            id=record.id, digest=record.digest, inputs=record.inputs, files=record.files, pruned=True, usage=record.usage
+            id=record.id,
+            digest=record.digest,
+            inputs=record.inputs,
+            files=record.files,
+            pruned=True,
+            usage=record.usage,
         )
         self._write_record(cell, pruned)
         self._discard(self.folder(cell))
 
     def fail(self, cell: Cell, error: str, traceback: str) -> None:
         """Record the error of a cell; a disk too full even for that is not an error of its own."""
-        content = {"id": cell.id, "stage": cell.stage, "key": dict(cell.key), "error": error, "traceback": traceback}
+        content = {
+            "id": cell.id,
+            "stage": cell.stage,
+            "key": dict(cell.key),
+            "error": error,
+            "traceback": traceback,
+        }
         try:
             write_durably(self._failure_path(cell), pretty_json(content))
         except OSError:

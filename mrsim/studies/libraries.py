@@ -1,7 +1,7 @@
 """What is installed: the libraries a study draws on, as one small interface.
 
-`Libraries` is what planning needs; `InstalledLibraries` answers from the packages, importing each only when asked.
-Tests and other front ends may pass any object of the same shape.
+`Libraries` is what planning needs; `InstalledLibraries` answers from the packages, importing each only when
+asked. Tests and other front ends may pass any object of the same shape.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +23,11 @@ class Libraries(Protocol):
     def scanner(self, name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Return the resolved record of a scanner (JSON data); ValueError when a value cannot be."""
 
-    def card(self, name: str, voxel_size: Sequence[float] | None) -> dict[str, Any]:
-        """Return the resolved record of a protocol card, at another voxel size [m] when given."""
+    def card(self, name: str, voxel_size: float | None) -> dict[str, Any]:
+        """Return the resolved record of a protocol card, at a coarser voxel size [m] when given."""
 
-    def native_card(self, scanner: str, contrast: str) -> str | None:
-        """Return the name of the card by which a scanner acquires a contrast, or None."""
+    def native_cards(self, scanner: str, contrast: str) -> Sequence[str]:
+        """Return the names of the cards by which a scanner acquires a contrast."""
 
     def harmonizer_kind(self, name: str) -> HarmonizerKind:
         """Return whether a harmonizer takes images or features."""
@@ -72,14 +72,19 @@ def _check_cards(sections: Sections, libraries: Libraries) -> Iterator[Finding]:
         for label, name in protocol.cards.items():
             yield from _check_name(f"protocols.{index}.cards.{label}", name, "protocols", libraries)
         for scanner in sections.get("scanners", ()):
-            usable = scanner.name in known_scanners or (is_path(scanner.name) and Path(scanner.name).is_file())
+            usable = scanner.name in known_scanners or (
+                is_path(scanner.name) and Path(scanner.name).is_file()
+            )
             if scanner.label in protocol.cards or not usable:
                 continue
-            if libraries.native_card(scanner.name, protocol.contrast) is None:
+            cards = libraries.native_cards(scanner.name, protocol.contrast)
+            if len(cards) != 1:
+                found = f"several {protocol.contrast} cards" if cards else f"no {protocol.contrast} card"
                 yield (
                     f"protocols.{index}.cards",
-                    f"scanner {scanner.label!r} ({scanner.name}) has no {protocol.contrast} card of its own",
-                    f'Name one: cards = {{{scanner.label} = "..."}}; `mrsim list protocols` shows them.',
+                    f"scanner {scanner.label!r} ({scanner.name}) has {found} of its own",
+                    f'Name one: cards = {{{scanner.label} = "{cards[0] if cards else "..."}"}}; '
+                    "`mrsim list protocols` shows them.",
                 )
 
 

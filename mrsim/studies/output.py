@@ -1,7 +1,7 @@
 """The output folder: whose it is, who is working in it, and the dataset that people see in it.
 
-The folder is a BIDS dataset. The ledger lives in the hidden folder ``.mrsim``; finished files that belong to the
-dataset are published from there as hard links (copies where the file system has none).
+The folder is a BIDS dataset. The ledger lives in the hidden folder ``.mrsim``; finished files that belong to
+the dataset are published from there as hard links (copies where the file system has none).
 """
 
 import errno
@@ -44,12 +44,15 @@ def check_output(root: Path, study_name: str | None = None) -> bool:
     Raises
     ------
     InputError
-        When the folder is a link, foreign, of another study, not writable, or holds links that lead out of it.
+        When the folder is a link, foreign, of another study, not writable, or holds links that lead out of
+        it.
     """
     name = str(root)
     if root.is_symlink():
         raise InputError.single(
-            file=name, cause="is a symbolic link; output goes to real folders", remedy="Give the folder it points to."
+            file=name,
+            cause="is a symbolic link; output goes to real folders",
+            remedy="Give the folder it points to.",
         )
     if not root.exists():
         _check_parent(root)
@@ -57,7 +60,9 @@ def check_output(root: Path, study_name: str | None = None) -> bool:
     if not root.is_dir():
         raise InputError.single(file=name, cause="is a file, not a folder", remedy="Give another --out.")
     if not os.access(root, os.W_OK | os.X_OK):
-        raise InputError.single(file=name, cause="is not writable", remedy="Change its permissions or give another --out.")
+        raise InputError.single(
+            file=name, cause="is not writable", remedy="Change its permissions or give another --out."
+        )
     entries = list(root.iterdir())
     if not entries:
         return False
@@ -72,7 +77,9 @@ def _check_parent(root: Path) -> None:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError.single(
-            file=str(root), cause=f"cannot be made: {parent} is not a writable folder", remedy="Give another --out."
+            file=str(root),
+            cause=f"cannot be made: {parent} is not a writable folder",
+            remedy="Give another --out.",
         )
 
 
@@ -103,7 +110,9 @@ def _check_links(root: Path) -> None:
         for entry in (Path(folder) / name for name in (*folders, *files)):
             if entry.is_symlink() and not entry.resolve().is_relative_to(real):
                 raise InputError.single(
-                    file=str(entry), cause="is a symbolic link that leads out of the output folder", remedy="Remove it."
+                    file=str(entry),
+                    cause="is a symbolic link that leads out of the output folder",
+                    remedy="Remove it.",
                 )
 
 
@@ -140,7 +149,7 @@ def locked(root: Path, name: str = "lock") -> Iterator[None]:
 
 
 def _refuse_others(root: Path, path: Path) -> None:
-    """A whole run excludes everybody; shards exclude whole runs and the same shard."""
+    """Refuse rivals: a whole run excludes everybody, shards exclude whole runs and the same shard."""
     folder = root / ".mrsim"
     rivals = [path, folder / "lock"] if path.name != "lock" else [path, *sorted(folder.glob("lock-*"))]
     for rival in rivals:
@@ -170,7 +179,7 @@ def _me() -> dict[str, Any]:
 
 
 def _born(pid: int) -> str:
-    """Return the start time of a process, so that a recycled pid is not mistaken for the holder; "" when gone."""
+    """Return the start time of a process (a recycled pid is not the holder); "" when it is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[19]
@@ -219,7 +228,9 @@ class Dataset:
         for name, path in cell.publish.items():
             source = self._ledger.folder(cell) / name
             if name not in record.files:
-                raise FileNotFoundError(f"stage {cell.stage!r} must leave {name!r} to be published as {path!r}")
+                raise FileNotFoundError(
+                    f"stage {cell.stage!r} must leave {name!r} to be published as {path!r}"
+                )
             _place_file(source, self._root / path)
 
     def withdraw(self, cell: Cell) -> None:

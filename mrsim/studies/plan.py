@@ -31,8 +31,8 @@ class InputFile:
 class Cell:
     """One piece of work.
 
-    The id covers stage, version, seed, key, params, inputs and the checksums of files. What only says where results
-    go or how long they stay (`publish`, `transient`, `allow_failed_inputs`) is not part of it.
+    The id covers stage, version, seed, key, params, inputs and the checksums of files. What only says where
+    results go or how long they stay (`publish`, `transient`, `allow_failed_inputs`) is not part of it.
 
     Parameters
     ----------
@@ -125,14 +125,18 @@ class Cell:
             seed=record["seed"],
             key=record["key"],
             params=record["params"],
-            inputs={role: ids if isinstance(ids, str) else tuple(ids) for role, ids in record["inputs"].items()},
+            inputs={
+                role: ids if isinstance(ids, str) else tuple(ids) for role, ids in record["inputs"].items()
+            },
             files={role: InputFile(**file) for role, file in record["files"].items()},
             publish=record["publish"],
             transient=record["transient"],
             allow_failed_inputs=record["allow_failed_inputs"],
         )
         if cell.id != record["id"]:
-            raise PlanError(f"the id of cell {cell.name!r} must be {cell.id[:16]}; got {str(record['id'])[:16]}")
+            raise PlanError(
+                f"the id of cell {cell.name!r} must be {cell.id[:16]}; got {str(record['id'])[:16]}"
+            )
         return cell
 
 
@@ -146,7 +150,8 @@ class Plan:
     Parameters
     ----------
     cells : sequence of Cell
-        Every input must stand earlier in the sequence. The order is the order of work, not part of any identity.
+        Every input must stand earlier in the sequence. The order is the order of work, not part of any
+        identity.
 
     Raises
     ------

@@ -1,12 +1,13 @@
 """Where cells are computed: in this process, or in worker processes that may be killed without harm.
 
-Each worker process has its own pipe, so when one dies it is known which cell it was working on; that cell alone is
-tried again, up to `ATTEMPTS` times, and the others never notice.
+Each worker process has its own pipe, so when one dies it is known which cell it was working on; that cell
+alone is tried again, up to `ATTEMPTS` times, and the others never notice.
 """
 
 import multiprocessing
 import signal
 from collections import Counter, deque
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -102,10 +103,9 @@ class ProcessPool:
             worker = _Worker(self._context, self._threads)
             self._workers.append(worker)
         worker.task = task
-        try:
+        # A worker that died while idle is found by collect(), which starts another.
+        with suppress(BrokenPipeError, ConnectionResetError):
             worker.pipe.send(task)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the worker died while idle; collect() finds it and starts another
 
     def collect(self, timeout: float) -> list[Outcome]:
         """Return outcomes; replace workers that died."""
@@ -113,7 +113,7 @@ class ProcessPool:
         handles: list[Connection | int] = []
         for worker in busy:
             handles += [worker.pipe, worker.process.sentinel]
-        ready = set(map(id, wait(handles, timeout)))  # type: ignore[arg-type]
+        ready = set(map(id, wait(handles, timeout)))
         outcomes: list[Outcome] = []
         for worker in busy:
             if id(worker.pipe) in ready or not worker.process.is_alive():
@@ -142,7 +142,10 @@ class ProcessPool:
         if self._kills[task.cell.id] < ATTEMPTS:
             self.submit(task)
             return []
-        error = f"the worker process {how}, {ATTEMPTS} times; often this is a lack of memory: lower --jobs or set --mem"
+        error = (
+            f"the worker process {how}, {ATTEMPTS} times; "
+            "often this is a lack of memory: lower --jobs or set --mem"
+        )
         return [Outcome(cell_id=task.cell.id, error=error, traceback=error)]
 
     def close(self, *, kill: bool = False) -> None:

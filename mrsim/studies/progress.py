@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 from .plan import Cell
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
 
 class Reporter(Protocol):
@@ -18,10 +18,12 @@ class Reporter(Protocol):
         """Cells to settle, how many stand already, and the expected work [core-s] of the rest."""
 
     def started(self, cell: Cell) -> None:
-        """A cell is being computed."""
+        """Tell that a cell is being computed."""
 
-    def settled(self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = "") -> None:
-        """A cell is done, cached, failed or skipped; `core_seconds` is what had been expected."""
+    def settled(
+        self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = ""
+    ) -> None:
+        """Tell that a cell is done, cached, failed or skipped; `core_seconds` had been expected."""
 
     def note(self, text: str) -> None:
         """Say one line."""
@@ -39,7 +41,9 @@ class Silent:
     def started(self, cell: Cell) -> None:
         """Ignore."""
 
-    def settled(self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = "") -> None:
+    def settled(
+        self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = ""
+    ) -> None:
         """Ignore."""
 
     def note(self, text: str) -> None:
@@ -114,7 +118,9 @@ class PlainLines:
     def started(self, cell: Cell) -> None:
         """Say nothing."""
 
-    def settled(self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = "") -> None:
+    def settled(
+        self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = ""
+    ) -> None:
         """Count; say failures at once."""
         self._settled += 1
         self._eta.settle(core_seconds, wall_seconds if status == "done" else 0.0)
@@ -166,7 +172,9 @@ class LiveBar:
         self._active[cell.id] = cell.name
         self._refresh(0)
 
-    def settled(self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = "") -> None:
+    def settled(
+        self, cell: Cell, status: str, core_seconds: float, wall_seconds: float, error: str = ""
+    ) -> None:
         """Move the bar."""
         self._active.pop(cell.id, None)
         self._eta.settle(core_seconds, wall_seconds if status == "done" else 0.0)
@@ -190,7 +198,10 @@ class LiveBar:
         now = ", ".join(list(self._active.values())[:2])
         left = self._eta.seconds()
         self._progress.update(
-            self._task, advance=advance, now=now[:48] or "waiting", eta="" if left is None else f"{spelled(left)} left"
+            self._task,
+            advance=advance,
+            now=now[:48] or "waiting",
+            eta="" if left is None else f"{spelled(left)} left",
         )
 
 

@@ -1,4 +1,4 @@
-"""Running a plan: what is ready and fits into memory is computed, until all is settled or somebody says stop."""
+"""Running a plan: what is ready and fits into memory is computed, until all is settled or told to stop."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from .output import Dataset
 from .plan import Cell, Plan, cell_cost
 from .pool import Pool, make_pool
 from .progress import Reporter, Reporting, Silent
-from .schedule import Schedule, shard_of
+from .schedule import NOT_CHOSEN, Schedule, shard_of
 from .stage import Cost, Stage
 from .worker import Outcome, Task, describe
 
@@ -40,6 +40,8 @@ class RunOptions:
         How earlier data are checked.
     shard : tuple of int, optional
         ``(i, n)``: work on the i-th of n parts.
+    only : frozenset of str, optional
+        Names of the stages to work on; cells of others are used where finished.
     """
 
     jobs: int = 1
@@ -48,6 +50,7 @@ class RunOptions:
     device: str = "cpu"
     verify: Verify = "quick"
     shard: tuple[int, int] | None = None
+    only: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.jobs < 1 or self.threads < 1:
@@ -89,7 +92,7 @@ class _Run:
     computed: list[str] = field(default_factory=list)
 
     def loop(self, stopping: Callable[[], bool]) -> bool:
-        """Work until nothing is left, or until told to stop and the running cells are finished; tell which."""
+        """Work until nothing is left, or told to stop; return whether work is left undone."""
         while True:
             if not stopping():
                 self._launch()
@@ -107,7 +110,9 @@ class _Run:
                 return
             absent = self.schedule.absent_inputs(cell)
             if absent:
-                self._fail(cell, f"input {absent[0].name!r} was deleted after use; run again to rebuild it", "")
+                self._fail(
+                    cell, f"input {absent[0].name!r} was deleted after use; run again to rebuild it", ""
+                )
                 continue
             self.running[cell.id] = self._cost(cell)
             self.reporter.started(cell)
@@ -128,7 +133,9 @@ class _Run:
     def _report_settled(self, before: tuple[set[str], set[str]]) -> None:
         for cell_id in self.schedule.cached - before[0]:
             self._publish(self.plan[cell_id])
-            self.reporter.settled(self.plan[cell_id], "cached", self._cost(self.plan[cell_id]).core_seconds, 0.0)
+            self.reporter.settled(
+                self.plan[cell_id], "cached", self._cost(self.plan[cell_id]).core_seconds, 0.0
+            )
         for cell_id in set(self.schedule.skipped) - before[1]:
             cell = self.plan[cell_id]
             self.dataset.withdraw(cell)
@@ -179,7 +186,7 @@ class _Run:
         self.reporter.settled(cell, "done", cost.core_seconds, outcome.wall_seconds)
 
     def _publish(self, cell: Cell) -> bool:
-        """Publish a done cell; a dataset that cannot be written is a failure of the run, told on its own line."""
+        """Publish a done cell; if the dataset cannot be written, the cell counts as failed."""
         try:
             self.dataset.publish(cell, self.schedule.records[cell.id])
         except OSError as error:
@@ -240,7 +247,7 @@ def run_plan(
     ledger.create()
     if options.shard is None:
         ledger.sweep()
-    chosen = None if options.shard is None else shard_of(plan, *options.shard)
+    chosen = _chosen(plan, options)
     schedule = Schedule(plan=plan, ledger=ledger, verify=options.verify, chosen=chosen)
     dataset = Dataset(root.resolve(), ledger)
     dataset.prepare(plan)
@@ -261,10 +268,18 @@ def run_plan(
         computed=tuple(run.computed),
         cached=tuple(sorted(schedule.cached, key=plan.index.__getitem__)),
         failed=dict(schedule.failed),
-        skipped={key: reason for key, reason in schedule.skipped.items() if reason != "belongs to another shard"},
+        skipped={key: reason for key, reason in schedule.skipped.items() if reason != NOT_CHOSEN},
         interrupted=interrupted,
         wall_seconds=time.monotonic() - start,
     )
+
+
+def _chosen(plan: Plan, options: RunOptions) -> set[str] | None:
+    if options.shard is not None:
+        return shard_of(plan, *options.shard)
+    if options.only is not None:
+        return {cell.id for cell in plan if cell.stage in options.only}
+    return None
 
 
 def _run(run: _Run) -> bool:

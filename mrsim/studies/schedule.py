@@ -11,13 +11,17 @@ from .plan import Cell, Plan
 from .stage import Failure
 
 
+NOT_CHOSEN = "not computed yet"
+
+
 @dataclass
 class Schedule:
     """State of a run.
 
-    A cell is *settled* when it is done (computed now or before), failed, or skipped. Cells become ready when all
-    their inputs are settled. Whether an earlier result still stands is decided then, by comparing the digests of
-    the inputs with those it was computed from: if a lost input is rebuilt to the same bytes, nothing else is redone.
+    A cell is *settled* when it is done (computed now or before), failed, or skipped. Cells become ready when
+    all their inputs are settled. Whether an earlier result still stands is decided then, by comparing the
+    digests of the inputs with those it was computed from: if a lost input is rebuilt to the same bytes,
+    nothing else is redone.
 
     Parameters
     ----------
@@ -65,7 +69,7 @@ class Schedule:
         heapq.heapify(self._ready)
 
     def _standing(self, cell: Cell, record: Record) -> Literal["sound", "stale", "open"]:
-        """Whether a record was made from what the inputs are now; open where an input must be rebuilt first."""
+        """Compare a record with what the inputs are now; open where an input must be rebuilt first."""
         standing: Literal["sound", "open"] = "sound"
         for input_id in cell.input_ids:
             known = record.inputs.get(input_id)
@@ -88,7 +92,7 @@ class Schedule:
                 self.done[cell.id] = record.digest
                 self.cached.add(cell.id)
             elif cell.id not in chosen:
-                self.skipped[cell.id] = "belongs to another shard"
+                self.skipped[cell.id] = NOT_CHOSEN
             elif record is not None or cell.id in self._wanted or not self._dispensable(cell):
                 self.pending.add(cell.id)
                 if lost or cell.id in self._stale:
@@ -100,7 +104,7 @@ class Schedule:
         return cell.transient and bool(dependants) and all(dependant in self.done for dependant in dependants)
 
     def next_ready(self, fits: Callable[[Cell], bool] = lambda cell: True) -> Cell | None:
-        """Take the first ready cell that fits; cells whose earlier result stands or whose inputs failed are settled."""
+        """Take the first ready cell that fits, settling those that need no work (see `cached`, `skipped`)."""
         postponed: list[int] = []
         found: Cell | None = None
         while self._ready and found is None:
@@ -148,7 +152,9 @@ class Schedule:
             if input_id in self.done:
                 digests[input_id] = self.done[input_id]
             else:
-                digests[input_id] = "failed:" + sha256_json([failure.error for failure in self.causes(input_id)])
+                digests[input_id] = "failed:" + sha256_json(
+                    [failure.error for failure in self.causes(input_id)]
+                )
         return digests
 
     def failures(self, cell: Cell) -> tuple[Failure, ...]:
@@ -219,8 +225,9 @@ class Schedule:
 def shard_of(plan: Plan, number: int, count: int) -> set[str]:
     """Return the ids that shard `number` of `count` (from 1) works on.
 
-    Cells of one subject belong together, so a shard never waits for another. Cells that need no subject are done by
-    whoever comes first; cells that gather subjects of several shards are left to a final run without ``--shard``.
+    Cells of one subject belong together, so a shard never waits for another. Cells that need no subject are
+    done by whoever comes first; cells that gather subjects of several shards are left to a final run without
+    ``--shard``.
     """
     if not 1 <= number <= count:
         raise ValueError(f"shard must be I/N with 1 <= I <= N; got {number}/{count}")

@@ -1,9 +1,10 @@
 """Random streams that depend on what is drawn for, never on when or where.
 
-A stream is keyed by the study's seed and the *identity* of a cell: its stage and its key (subject, session, run,
-contrast, method). Deliberately **not** part of the identity, so that they never change a draw:
+A stream is keyed by the study's seed and the *identity* of a cell: its stage and its key (subject, session,
+run, contrast, method). Deliberately **not** part of the identity, so that they never change a draw:
 
-* the size of the study: adding subjects, scanners, contrasts or methods leaves all earlier draws as they were;
+* the size of the study: adding subjects, scanners, contrasts or methods leaves all earlier draws as they
+  were;
 * parameters, stage versions and inputs: two versions of a study differ by what was changed, not by luck
   (common random numbers), and a repaired stage sees the same noise;
 * order, workers, hosts, threads.
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def stream_words(stage: str, key: Mapping[str, str | int]) -> tuple[int, int, int, int]:
-    """Return the four 32-bit words that stand for an identity (first 16 bytes of its sha256, little-endian)."""
+    """Return four 32-bit words for an identity: the first 16 bytes of its sha256, little-endian."""
     digest = hashlib.sha256(canonical_json({"stage": stage, "key": dict(key)})).digest()
     first, second, third, fourth = (int.from_bytes(digest[4 * i : 4 * i + 4], "little") for i in range(4))
     return first, second, third, fourth

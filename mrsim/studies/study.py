@@ -1,7 +1,8 @@
 """The study file as strict models: what a user may ask for, and within which bounds.
 
-Units are those of a person who writes a study (mm, degrees, years) and are named in the keys; everything behind
-this border is SI. Checks that join sections are in `checks`, reading and error messages in `study_input`.
+Units are those of a person who writes a study (mm, degrees, years) and are named in the keys; everything
+behind this border is SI. Checks that join sections are in `checks`, reading and error messages in
+`study_input`.
 """
 
 import math
@@ -28,7 +29,9 @@ def _label(value: str) -> str:
 
 def _study_name(value: str) -> str:
     if STUDY_NAME.fullmatch(value) is None:
-        raise ValueError("must be 1 to 64 letters, digits, hyphens or underscores, beginning with a letter or digit")
+        raise ValueError(
+            "must be 1 to 64 letters, digits, hyphens or underscores, beginning with a letter or digit"
+        )
     return value
 
 
@@ -38,15 +41,8 @@ def _one_line(value: str) -> str:
     return value
 
 
-def _three(value: object) -> object:
-    """One edge length stands for a cube."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return (value, value, value)
-    return value
-
-
 def _cards(value: object) -> object:
-    """The word "native" means that no scanner has another card than its own."""
+    """Read the word "native": it means that no scanner has another card than its own."""
     if value == NATIVE:
         return {}
     if isinstance(value, str):
@@ -58,26 +54,29 @@ def _params(value: dict[str, Any]) -> dict[str, Any]:
     """Parameters are numbers, text, truth values, or lists of these: nothing nested, nothing infinite."""
     for key, item in value.items():
         for entry in item if isinstance(item, list) else [item]:
-            if not isinstance(entry, bool | int | float | str):
-                raise ValueError(f"{key!r} must be a number, text, a truth value or a list of these")
-            if isinstance(entry, float) and not math.isfinite(entry):
-                raise ValueError(f"{key!r} must be finite; got {entry}")
+            _check_scalar(key, entry)
     return value
+
+
+def _overrides(value: dict[str, Any]) -> dict[str, Any]:
+    """Check overrides: each names a value, or a group of values, of the scanner record."""
+    for key, item in value.items():
+        for name, entry in item.items() if isinstance(item, dict) else [(key, item)]:
+            _check_scalar(name if name == key else f"{key}.{name}", entry)
+    return value
+
+
+def _check_scalar(key: str, entry: object) -> None:
+    if not isinstance(entry, bool | int | float | str):
+        raise ValueError(f"{key!r} must be a number, text or a truth value")
+    if isinstance(entry, float) and not math.isfinite(entry):
+        raise ValueError(f"{key!r} must be finite; got {entry}")
 
 
 Label = Annotated[str, AfterValidator(_label)]
 Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line)]
-# The arrays of TOML are lists; only this outer step is lenient, what they hold stays strict.
-VoxelSize = Annotated[
-    tuple[
-        Annotated[float, Field(ge=0.3, le=10)],
-        Annotated[float, Field(ge=0.3, le=10)],
-        Annotated[float, Field(ge=0.3, le=10)],
-    ],
-    Field(strict=False),
-    BeforeValidator(_three),
-]
 Params = Annotated[dict[str, Any], AfterValidator(_params)]
+Overrides = Annotated[dict[str, Any], AfterValidator(_overrides)]
 Cards = Annotated[dict[str, Line], BeforeValidator(_cards)]
 
 
@@ -85,7 +84,12 @@ class Section(BaseModel):
     """Strict, closed and frozen: unknown keys, wrong types, infinities and NaN are refused."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False, frozen=True, validate_default=True, hide_input_in_errors=True
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
     )
 
 
@@ -104,12 +108,17 @@ class CohortSection(Section):
 
     subjects: int = Field(ge=1, le=MAX_SUBJECTS)
     age_range: Annotated[
-        tuple[Annotated[float, Field(ge=18, le=95)], Annotated[float, Field(ge=18, le=95)]], Field(strict=False)
+        tuple[Annotated[float, Field(ge=18, le=95)], Annotated[float, Field(ge=18, le=95)]],
+        Field(strict=False),
     ] = (20.0, 80.0)
     female_fraction: float = Field(default=0.5, ge=0, le=1)
-    age_effect: float = Field(default=1.0, ge=0, le=10, description="multiple of the published effect; 0 plants none")
+    age_effect: float = Field(
+        default=1.0, ge=0, le=10, description="multiple of the published effect; 0 plants none"
+    )
     anatomy: Line = "icbm152"
-    voxel_size_mm: float = Field(default=1.0, ge=0.5, le=4, description="grid of the phantom, not of the images")
+    voxel_size_mm: float = Field(
+        default=1.0, ge=0.5, le=4, description="grid of the phantom, not of the images"
+    )
     deformation: float = Field(default=1.0, ge=0, le=3, description="strength of the shape differences")
 
 
@@ -119,7 +128,7 @@ class ScannerSection(Section):
     name: Line = Field(description="name in the library, or path of a scanner file")
     label: Label
     repeats: int = Field(default=1, ge=1, le=100, description="scans of each subject on this scanner")
-    overrides: Params = {}
+    overrides: Overrides = Field(default={}, description="changed values, as noise.relative_figure = 1.2")
 
 
 class ProtocolSection(Section):
@@ -129,7 +138,9 @@ class ProtocolSection(Section):
     cards: Cards = Field(
         default={}, description='"native", or a table: scanner label = card name; absent scanners stay native'
     )
-    voxel_size_mm: VoxelSize | None = None
+    voxel_size_mm: Annotated[float, Field(ge=0.3, le=10)] | None = Field(
+        default=None, description="coarser than the card: same times and bandwidth per pixel, smaller matrix"
+    )
     coils: Annotated[int, Field(ge=1, le=128)] | None = None
 
 
@@ -148,9 +159,10 @@ class SimulationSection(Section):
 class ReconOverride(Section):
     """How images are reconstructed; ``"native"`` is what the scanner record says."""
 
-    coil_combination: Literal["native", "rss", "adaptive", "espirit"] = "native"
-    parallel_imaging: Literal["native", "grappa", "sense"] = "native"
-    partial_fourier: Literal["native", "zero_fill", "homodyne"] = "native"
+    combine: Literal["native", "adaptive", "rss", "espirit"] = "native"
+    acceleration: Literal["native", "auto", "grappa", "sense", "cg_sense", "none"] = "native"
+    partial_fourier: Literal["native", "zero", "homodyne", "pocs"] = "native"
+    intensity_correction: Literal["native", "none", "prescan_normalize"] = "native"
 
 
 class ReconSection(ReconOverride):
@@ -169,7 +181,9 @@ class HarmonizerSection(Section):
     """``[[harmonizers]]``: one method with its parameters."""
 
     name: Line
-    label: Label | None = Field(default=None, description="name in the output; the method's name without punctuation")
+    label: Label | None = Field(
+        default=None, description="name in the output; the method's name without punctuation"
+    )
     params: Params = {}
     contrasts: Annotated[tuple[Contrast, ...], Field(strict=False, min_length=1)] | None = None
 
@@ -185,7 +199,9 @@ class EvaluationSection(Section):
     bootstrap: int = Field(default=1000, ge=0, le=100_000)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     permutations: int = Field(default=200, ge=0, le=100_000)
-    probes: Annotated[tuple[Literal["linear", "forest", "mask", "demographics"], ...], Field(strict=False)] = (
+    probes: Annotated[
+        tuple[Literal["linear", "forest", "mask", "demographics"], ...], Field(strict=False)
+    ] = (
         "linear",
         "mask",
         "demographics",

@@ -1,7 +1,7 @@
 """From a study file to a checked `Study`, or to all of its problems at once."""
 
+import inspect
 import re
-import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -75,7 +75,9 @@ def check_study(data: Mapping[str, Any], *, file: str, libraries: Libraries | No
     findings: Iterable[Finding] = cross_check(sections)
     if libraries is not None:
         findings = [*findings, *library_check(sections, libraries)]
-    problems += [Problem(file=file, place=place, cause=cause, remedy=remedy) for place, cause, remedy in findings]
+    problems += [
+        Problem(file=file, place=place, cause=cause, remedy=remedy) for place, cause, remedy in findings
+    ]
     if problems or study is None:
         raise InputError(problems)
     return study
@@ -113,14 +115,17 @@ def _translate(error: ValidationError, file: str) -> Iterator[Problem]:
     yield from (problem for _, problem in problems)
     for location in sorted(missing - explained, key=str):
         yield Problem(
-            file=file, place=_place(location), cause="is required and missing", remedy=_missing_remedy(location)
+            file=file,
+            place=_place(location),
+            cause="is required and missing",
+            remedy=_missing_remedy(location),
         )
 
 
 def _is_echo(detail: Mapping[str, Any]) -> bool:
     """Whether an array counts as too short only because its entries are wrong, which is already told."""
     size = len(detail["input"]) if isinstance(detail["input"], list) else 0
-    return detail["type"] == "too_short" and size >= detail["ctx"]["min_length"]
+    return bool(detail["type"] == "too_short" and size >= detail["ctx"]["min_length"])
 
 
 def _unknown_key(location: Location, missing: set[Location], file: str) -> tuple[Problem, set[Location]]:
@@ -184,7 +189,7 @@ def _known_keys(location: Location) -> tuple[str, ...]:
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     """Return the model inside an annotation such as ``Annotated[tuple[Model, ...]]``."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    if inspect.isclass(annotation) and typing.get_origin(annotation) is None:
         return annotation if issubclass(annotation, BaseModel) else None
     for argument in typing.get_args(annotation):
         model = _model_in(argument)

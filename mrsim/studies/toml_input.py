@@ -1,7 +1,8 @@
 """Reading a TOML file that somebody else wrote, with limits checked before it is parsed.
 
-`tomllib` is safe in what it returns but not in what it costs: one dotted key of 100 KB takes gigabytes, and deep
-nesting ends in a RecursionError. So size, line length and the number of parts of a dotted key are bounded first.
+`tomllib` is safe in what it returns but not in what it costs: one dotted key of 100 KB takes gigabytes, and
+deep nesting ends in a RecursionError. So size, line length and the number of parts of a dotted key are
+bounded first.
 """
 
 import re
@@ -28,9 +29,7 @@ _STRING_OR_COMMENT = re.compile(
     re.DOTALL,
 )
 # Possessive quantifiers: no backtracking, so the check itself cannot be made slow.
-_LONG_KEY = re.compile(
-    rf"(?<![\w.-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{MAX_KEY_PARTS},}}+", re.ASCII
-)
+_LONG_KEY = re.compile(rf"(?<![\w.-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{MAX_KEY_PARTS},}}+", re.ASCII)
 _POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _BARE_WORD = re.compile(r"=\s*(?![\d+-])(?!(?:true|false|inf|nan)\b)([A-Za-z][\w./ -]*)")
 _LEADING_ZERO = re.compile(r"=\s*[+-]?0\d+")
@@ -64,7 +63,9 @@ def parse_toml(text: str, *, name: str, kind: str = "study") -> dict[str, Any]:
     """Parse TOML text under the same limits; `name` stands for the file in messages."""
     text = text.removeprefix("\ufeff")
     if _YAML_START.match(text):
-        raise InputError.single(file=name, place="line 1", cause=f"{kind} files are TOML; this looks like YAML")
+        raise InputError.single(
+            file=name, place="line 1", cause=f"{kind} files are TOML; this looks like YAML"
+        )
     _check_limits(text, name)
     try:
         data = tomllib.loads(text)
@@ -98,7 +99,9 @@ def _read_text(path: Path, kind: str) -> str:
     except OSError as error:
         raise InputError.single(file=name, cause=f"cannot be read: {error.strerror}") from None
     if len(raw) > MAX_BYTES:
-        raise InputError.single(file=name, cause=f"larger than {MAX_BYTES // 1024} KiB; this is no {kind} file")
+        raise InputError.single(
+            file=name, cause=f"larger than {MAX_BYTES // 1024} KiB; this is no {kind} file"
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -154,7 +157,9 @@ def _syntax_error(error: tomllib.TOMLDecodeError, text: str, name: str) -> Input
     message = str(error)
     found = _POSITION.search(message)
     if not found:  # "(at end of document)"
-        return InputError.single(file=name, place="end of file", cause=message.replace(" (at end of document)", ""))
+        return InputError.single(
+            file=name, place="end of file", cause=message.replace(" (at end of document)", "")
+        )
     number, column = int(found[1]), int(found[2])
     lines = text.split("\n")
     line = lines[number - 1] if number <= len(lines) else ""

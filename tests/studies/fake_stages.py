@@ -45,9 +45,13 @@ def mean(context: StageContext) -> None:
 def gather(context: StageContext) -> None:
     _maybe_misbehave(context)
     lines = [
-        f"{'-'.join(map(str, key.values()))} {(path / 'mean.txt').read_text()}" for key, path in context.keyed("means")
+        f"{'-'.join(map(str, key.values()))} {(path / 'mean.txt').read_text()}"
+        for key, path in context.keyed("means")
     ]
-    lines += [f"FAILED {failure.stage} {'-'.join(map(str, failure.key.values()))}: {failure.error}\n" for failure in context.failures]
+    lines += [
+        f"FAILED {failure.stage} {'-'.join(map(str, failure.key.values()))}: {failure.error}\n"
+        for failure in context.failures
+    ]
     (context.out_dir / "report.txt").write_text("".join(lines))
 
 
@@ -63,7 +67,9 @@ def lambda_free_cost(params):
     return Cost(core_seconds=0.5, memory=100 << 20, size=8000)
 
 
-def small_plan(subjects=3, sessions=("a", "b"), *, seed=7, special=None, transient=False, version="1", sleep=0.0):
+def small_plan(
+    subjects=3, sessions=("a", "b"), *, seed=7, special=None, transient=False, version="1", sleep=0.0
+):
     """Subjects x sessions of draw -> mean, and one gather; `special` maps (stage, subject, session) to params."""
     special = special or {}
     builder = PlanBuilder(stages(version), seed)
@@ -75,12 +81,22 @@ def small_plan(subjects=3, sessions=("a", "b"), *, seed=7, special=None, transie
             values = builder.add("draw", key, pick("draw"), transient=transient)
             means.append(
                 builder.add(
-                    "mean", key, pick("mean"), {"values": values}, draws=False,
+                    "mean",
+                    key,
+                    pick("mean"),
+                    {"values": values},
+                    draws=False,
                     publish={"mean.txt": f"sub-{number:02d}/ses-{session}_mean.txt"},
                 )
             )
     builder.add(
-        "gather", {}, {}, {"means": means}, draws=False, allow_failed_inputs=True, publish={"report.txt": "report.txt"}
+        "gather",
+        {},
+        {},
+        {"means": means},
+        draws=False,
+        allow_failed_inputs=True,
+        publish={"report.txt": "report.txt"},
     )
     return builder.plan()
 

@@ -1,0 +1,385 @@
+"""From a study to its plan: which cells there are, what each needs, and where its files appear.
+
+Cells come subject by subject, image by image, so that a run finishes one chain before it begins the next and
+raw data need not pile up. What a cell's parameters hold is only what may change its output: nothing about
+the size of the study, so that a larger study reuses everything of a smaller one.
+
+===================  ==========================================  =============================================
+stage                key                                         inputs
+===================  ==========================================  =============================================
+phantom              subject
+sequence             scanner, contrast
+scan                 subject, session, run, contrast             phantom, sequence
+recon                same                                        scan
+align                same                                        image (recon), phantom
+features             method, subject, session, run, contrast     image (align or harmonize), phantom
+harmonize_fit        method, contrast                            images (all aligned of the contrast),
+phantoms harmonize            method, subject, session, run, contrast     model (harmonize_fit), image (align)
+feature_harmonize    method, contrast                            features (of the raw images), phantoms
+evaluate             method                                      images, features, raw, raw_features, phantoms
+dataset                                                          phantoms
+report                                                           evaluations, example images, dataset
+===================  ==========================================  =============================================
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import bids
+from .canonical import sha256_file
+from .libraries import Libraries, is_path
+from .plan import Cell, InputFile, Plan, PlanBuilder
+from .sidecar import field_strength
+from .stage import Stage
+from .study import HarmonizerSection, ProtocolSection, ScannerSection, Study
+
+RAW = "raw"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """One aligned image and the cells it came from."""
+
+    subject: str
+    session: str
+    run: int
+    contrast: str
+    aligned: Cell
+    features: Cell
+    phantom: Cell
+
+    @property
+    def key(self) -> dict[str, str | int]:
+        return {"subject": self.subject, "session": self.session, "run": self.run, "contrast": self.contrast}
+
+
+@dataclass
+class _Method:
+    """What one harmonizer produced."""
+
+    label: str
+    kind: str
+    images: list[Cell] = field(default_factory=list)
+    features: list[Cell] = field(default_factory=list)
+
+
+def plan_study(study: Study, libraries: Libraries, stages: Mapping[str, Stage]) -> Plan:
+    """Return the plan of a study.
+
+    Parameters
+    ----------
+    study : Study
+        Checked study (see `study_input.load_study`).
+    libraries : Libraries
+        Gives the records of scanners, cards and harmonizers.
+    stages : mapping
+        Name -> stage; the version of each is part of the cells' identity.
+
+    Returns
+    -------
+    Plan
+        All cells, each after its inputs.
+    """
+    return _StudyPlanner(study, libraries, stages).plan()
+
+
+class _StudyPlanner:
+    """Adds the cells of a study, one kind after the other."""
+
+    def __init__(self, study: Study, libraries: Libraries, stages: Mapping[str, Stage]) -> None:
+        self.study = study
+        self.libraries = libraries
+        self.builder = PlanBuilder(stages, study.study.seed)
+        self.scanners = {
+            scanner.label: libraries.scanner(scanner.name, scanner.overrides) for scanner in study.scanners
+        }
+        self.cards = {
+            (scanner.label, protocol.contrast): self._card(scanner, protocol)
+            for scanner in study.scanners
+            for protocol in study.protocols
+        }
+
+    def plan(self) -> Plan:
+        """Add everything and return the plan."""
+        phantoms = [self._phantom(number) for number in range(1, self.study.cohort.subjects + 1)]
+        images = [image for phantom in phantoms for image in self._images(phantom)]
+        phantom_cells = [cell for cell in phantoms]
+        raw = _Method(
+            label=RAW,
+            kind="image",
+            images=[image.aligned for image in images],
+            features=[image.features for image in images],
+        )
+        methods = [raw, *(self._harmonizer(section, images) for section in self.study.harmonizers)]
+        evaluations = [self._evaluation(method, raw, phantom_cells) for method in methods]
+        dataset = self._dataset(phantom_cells)
+        self._report(methods, evaluations, dataset, phantom_cells)
+        return self.builder.plan()
+
+    def _card(self, scanner: ScannerSection, protocol: ProtocolSection) -> dict[str, Any]:
+        name = protocol.cards.get(scanner.label)
+        if name is None:
+            own = self.libraries.native_cards(scanner.name, protocol.contrast)
+            if len(own) != 1:
+                raise ValueError(
+                    f"scanner {scanner.label!r} must have one {protocol.contrast} card; got {list(own)}. "
+                    "Name one in the study's protocols.cards."
+                )
+            name = own[0]
+        voxel_size = None if protocol.voxel_size_mm is None else protocol.voxel_size_mm * 1e-3
+        return self.libraries.card(name, voxel_size)
+
+    def _phantom(self, number: int) -> Cell:
+        cohort = self.study.cohort
+        subject = self.study.subjects[number - 1]
+        files: dict[str, InputFile] = {}
+        anatomy = cohort.anatomy
+        if is_path(anatomy) and Path(anatomy).is_file():
+            files["anatomy"] = InputFile(path=str(Path(anatomy).resolve()), sha256=sha256_file(Path(anatomy)))
+            anatomy = "file"
+        return self.builder.add(
+            "phantom",
+            {"subject": subject},
+            {
+                "anatomy": anatomy,
+                "subject_number": number,
+                "seed": self.study.study.seed,
+                "age_range": list(cohort.age_range),
+                "female_fraction": cohort.female_fraction,
+                "age_effect": cohort.age_effect,
+                "deformation": cohort.deformation,
+                "voxel_size": cohort.voxel_size_mm * 1e-3,
+            },
+            files=files,
+            publish={"truth.json": bids.truth_path(subject)},
+        )
+
+    def _images(self, phantom: Cell) -> list[_Image]:
+        return [
+            self._image(phantom, scanner, run, protocol)
+            for scanner in self.study.scanners
+            for run in range(1, scanner.repeats + 1)
+            for protocol in self.study.protocols
+        ]
+
+    def _image(self, phantom: Cell, scanner: ScannerSection, run: int, protocol: ProtocolSection) -> _Image:
+        subject, contrast = str(phantom.key["subject"]), protocol.contrast
+        key: dict[str, str | int] = {
+            "subject": subject,
+            "session": scanner.label,
+            "run": run,
+            "contrast": contrast,
+        }
+        name = bids.ImageName(subject=subject, session=scanner.label, run=run, suffix=contrast)
+        acquisition = self._scan(phantom, scanner, protocol, key, name)
+        scanner_record, card = self.scanners[scanner.label], self.cards[scanner.label, contrast]
+        recon = self.builder.add(
+            "recon",
+            key,
+            {
+                "options": self.study.recon.of(scanner.label),
+                "scanner": scanner_record,
+                "card": card,
+                "session": scanner.label,
+            },
+            {"scan": acquisition},
+            draws=False,
+            publish={"image.nii.gz": name.path(".nii.gz"), "image.json": name.path(".json")},
+        )
+        aligned = self.builder.add("align", key, {}, {"image": recon, "phantom": phantom}, draws=False)
+        features = self._features(RAW, key, aligned, phantom)
+        return _Image(
+            subject=subject,
+            session=scanner.label,
+            run=run,
+            contrast=contrast,
+            aligned=aligned,
+            features=features,
+            phantom=phantom,
+        )
+
+    def _scan(
+        self,
+        phantom: Cell,
+        scanner: ScannerSection,
+        protocol: ProtocolSection,
+        key: Mapping[str, str | int],
+        name: bids.ImageName,
+    ) -> Cell:
+        settings = self.study.simulation
+        record, card = self.scanners[scanner.label], self.cards[scanner.label, protocol.contrast]
+        sequence = self.builder.add(
+            "sequence",
+            {"scanner": scanner.label, "contrast": protocol.contrast},
+            {"scanner": record, "card": card},
+            draws=False,
+        )
+        options = settings.model_dump(mode="json", exclude={"keep_raw"})
+        options["coils"] = protocol.coils if protocol.coils is not None else settings.coils
+        return self.builder.add(
+            "scan",
+            key,
+            {"scanner": record, "card": card, "options": options},
+            {"phantom": phantom, "sequence": sequence},
+            transient=not settings.keep_raw,
+            publish={"raw.h5": name.source_path(".h5")} if settings.keep_raw else {},
+        )
+
+    def _features(self, method: str, key: Mapping[str, str | int], image: Cell, phantom: Cell) -> Cell:
+        return self.builder.add(
+            "features", {"method": method, **key}, {}, {"image": image, "phantom": phantom}, draws=False
+        )
+
+    def _harmonizer(self, section: HarmonizerSection, images: Sequence[_Image]) -> _Method:
+        kind = self.libraries.harmonizer_kind(section.name)
+        params = {
+            "name": section.name,
+            "params": self.libraries.harmonizer(section.name, section.params),
+            "reference": self.study.study.reference_scanner,
+        }
+        method = _Method(label=section.key, kind=kind)
+        for protocol in self.study.protocols:
+            contrast = protocol.contrast
+            if section.contrasts is not None and contrast not in section.contrasts:
+                continue
+            chosen = [image for image in images if image.contrast == contrast]
+            if kind == "image":
+                self._harmonize_images(method, contrast, params, chosen)
+            else:
+                self._harmonize_features(method, contrast, params, chosen)
+        return method
+
+    def _harmonize_images(
+        self, method: _Method, contrast: str, params: Mapping[str, Any], images: Sequence[_Image]
+    ) -> None:
+        key: dict[str, str | int] = {"method": method.label, "contrast": contrast}
+        model = self.builder.add(
+            "harmonize_fit",
+            key,
+            params,
+            {
+                "images": [image.aligned for image in images],
+                "phantoms": _unique(image.phantom for image in images),
+            },
+            allow_failed_inputs=True,
+        )
+        for image in images:
+            name = bids.ImageName(
+                subject=image.subject,
+                session=image.session,
+                run=image.run,
+                suffix=contrast,
+                description=method.label,
+            )
+            harmonized = self.builder.add(
+                "harmonize",
+                {"method": method.label, **image.key},
+                params,
+                {"model": model, "image": image.aligned},
+                publish={"image.nii.gz": name.derivative_path(method.label, ".nii.gz")},
+            )
+            method.images.append(harmonized)
+            method.features.append(self._features(method.label, image.key, harmonized, image.phantom))
+
+    def _harmonize_features(
+        self, method: _Method, contrast: str, params: Mapping[str, Any], images: Sequence[_Image]
+    ) -> None:
+        cell = self.builder.add(
+            "feature_harmonize",
+            {"method": method.label, "contrast": contrast},
+            params,
+            {
+                "features": [image.features for image in images],
+                "phantoms": _unique(image.phantom for image in images),
+            },
+            allow_failed_inputs=True,
+        )
+        method.features.append(cell)
+
+    def _evaluation(self, method: _Method, raw: _Method, phantoms: Sequence[Cell]) -> Cell:
+        return self.builder.add(
+            "evaluate",
+            {"method": method.label},
+            {
+                "kind": method.kind,
+                "reference": self.study.study.reference_scanner,
+                "scanners": self.scanners,
+                "settings": self.study.evaluation.model_dump(mode="json"),
+            },
+            {
+                "images": method.images,
+                "features": method.features,
+                "raw": raw.images,
+                "raw_features": raw.features,
+                "phantoms": phantoms,
+            },
+            allow_failed_inputs=True,
+        )
+
+    def _dataset(self, phantoms: Sequence[Cell]) -> Cell:
+        """Add the cell that writes the tables and descriptions of the dataset."""
+        study = self.study
+        methods = [
+            section.key
+            for section in study.harmonizers
+            if self.libraries.harmonizer_kind(section.name) == "image"
+        ]
+        contrasts = [protocol.contrast for protocol in study.protocols]
+        sessions = {
+            label: {key: record[key] for key in bids.SESSION_KEYS if key in record}
+            | {"field_strength": field_strength(record)}
+            for label, record in self.scanners.items()
+        }
+        return self.builder.add(
+            "dataset",
+            {},
+            {
+                "name": study.study.name,
+                "title": study.title,
+                "description": study.study.description,
+                "authors": list(study.study.authors),
+                "sessions": sessions,
+                "methods": methods,
+                "subjects": list(study.subjects),
+                "contrasts": contrasts,
+            },
+            {"phantoms": phantoms},
+            draws=False,
+            allow_failed_inputs=True,
+            publish={name: name for name in bids.dataset_files(study.subjects, methods, contrasts)},
+        )
+
+    def _report(
+        self, methods: Sequence[_Method], evaluations: Sequence[Cell], dataset: Cell, phantoms: Sequence[Cell]
+    ) -> Cell:
+        example = self.study.subjects[self.study.report.example_subject - 1]
+        shown = [cell for method in methods for cell in method.images if cell.key["subject"] == example]
+        so_far = self.builder.plan()
+        return self.builder.add(
+            "report",
+            {},
+            {
+                "title": self.study.title,
+                "example_subject": example,
+                "study": self.study.record(),
+                "scanners": self.scanners,
+                "cards": {f"{label}/{contrast}": card for (label, contrast), card in self.cards.items()},
+                "recipe": {"plan": so_far.digest, "cells": len(so_far) + 1, "seed": self.study.study.seed},
+            },
+            {
+                "evaluations": evaluations,
+                "images": shown,
+                "example": [cell for cell in phantoms if cell.key["subject"] == example],
+                "phantoms": phantoms,
+                "dataset": [dataset],
+            },
+            draws=False,
+            allow_failed_inputs=True,
+            publish={"report.html": "report.html"},
+        )
+
+
+def _unique(cells: Any) -> list[Cell]:
+    return list({cell.id: cell for cell in cells}.values())
