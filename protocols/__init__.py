@@ -4,9 +4,12 @@
 Pulseq file 1.2 to 1.5 into a `Sequence`.
 """
 
+from .builder import build, build_with_report, timing_errors, write_seq
+from .composer import BuildError
 from .protocol import Prescription, Protocol, list_protocols, load_protocol
 from .reader import read_seq
 from .records import Provenance, RecordError
+from .report import BuildReport
 from .scanner import Scanner, list_scanners, load_scanner
 from .seqfile import SeqFileError
 from .sequence import (
@@ -27,6 +30,8 @@ __all__ = [
     "GAMMA_BAR",
     "Acceleration",
     "AdcEvent",
+    "BuildError",
+    "BuildReport",
     "Geometry",
     "GradEvent",
     "Prescription",
@@ -42,6 +47,8 @@ __all__ = [
     "SequenceError",
     "Signature",
     "Timing",
+    "build",
+    "build_with_report",
     "gradient_area",
     "gradient_integral",
     "infer_use",
@@ -50,4 +57,6 @@ __all__ = [
     "load_protocol",
     "load_scanner",
     "read_seq",
+    "timing_errors",
+    "write_seq",
 ]
