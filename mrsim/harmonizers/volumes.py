@@ -57,15 +57,16 @@ def read_volume(image: nib.Nifti1Image, mask: nib.Nifti1Image | None, site: str)
         If the image is not 3D, the mask is on another grid or empty, or a voxel that counts is not finite.
     """
     data = _voxels(image, "image")
-    inside = data > np.mean(data) if mask is None else _mask(mask, image)
+    used = None if mask is None else _mask(mask, image)
     finite = np.isfinite(data)
-    if not finite[inside].all() or (mask is None and not finite.all()):
-        count = int((~finite[inside]).sum()) if mask is not None else int((~finite).sum())
-        where = "inside the mask" if mask is not None else "everywhere (no mask given)"
+    wrong = int(finite.size - finite.sum()) if used is None else int((~finite[used]).sum())
+    if wrong:
+        where = "inside the mask" if used is not None else "everywhere (no mask given)"
         raise ImageInputError(
-            f"image must be finite {where}; got {count} non-finite voxels (NaN or inf). "
+            f"image must be finite {where}; got {wrong} non-finite voxels (NaN or inf). "
             "Repair them or leave them out of the mask."
         )
+    inside = data > np.mean(data) if used is None else used
     if not inside.any():
         raise ImageInputError(
             "mask must contain at least one voxel; got none. Check the mask file, "

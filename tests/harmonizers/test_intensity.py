@@ -191,6 +191,28 @@ def test_nan_outside_the_mask_is_kept(head):
         np.testing.assert_array_equal(np.isnan(out), np.isnan(data))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("masked", [True, False])
+def test_non_finite_voxels_are_refused(head, bad, masked):
+    data, mask = head
+    fitted = ZScore().fit([image(data)], site=["a"])
+    data[tuple(np.argwhere(mask)[0])] = bad
+    data[tuple(np.argwhere(~mask)[0])] = -bad
+    with pytest.raises(
+        ImageInputError, match=f"image must be finite .*; got {1 if masked else 2} non-finite"
+    ):
+        fitted.transform(image(data), site="a", mask=image(mask.astype(np.uint8)) if masked else None)
+
+
+def test_empty_mask_and_constant_image(head):
+    data, mask = head
+    fitted = ZScore().fit([image(data)], site=["a"])
+    with pytest.raises(ImageInputError, match="mask must contain at least one voxel"):
+        fitted.transform(image(data), site="a", mask=image(np.zeros(mask.shape, np.uint8)))
+    with pytest.raises(ImageInputError, match="or the image if it is constant"):
+        fitted.transform(image(np.ones(mask.shape)), site="a")
+
+
 def test_lengths_are_checked_for_generators_too(head):
     one = image(head[0])
     with pytest.raises(ImageInputError, match=r"images must have one entry per site label \(3\); got 2"):
