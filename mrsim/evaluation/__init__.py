@@ -1,1 +1,193 @@
-"""Placeholder docstring, replaced by the package."""
+"""Scores of harmonizers against a known truth.
+
+Plain functions on arrays with masks, tidy tables and site labels; the truth comes in as data. Modules load on
+first use, so that importing this package stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .biology import (
+        Rate,
+        Slopes,
+        age_recovery,
+        age_slopes,
+        false_positive_rate,
+        identification_rate,
+        invented_effect_rate,
+        rank_correlation,
+        subject_means,
+        volume_errors,
+    )
+    from .bootstrap import Interval, bootstrap_ci, resample_indices
+    from .descriptors import descriptor_matrix, image_descriptors, mask_descriptors
+    from .dissection import Dissection, dissect
+    from .image_dissection import Bands, dissect_images, make_bands, match_set
+    from .image_metrics import (
+        IntensityMatch,
+        correlation,
+        image_errors,
+        mae,
+        match_intensity,
+        nrmse,
+        psnr,
+        reference_range,
+        rmse,
+        ssim,
+    )
+    from .image_structure import (
+        contrast_error,
+        edge_energy,
+        power_spectrum,
+        power_spectrum_ratio,
+        structure_scores,
+        tissue_contrast,
+        tissue_values,
+    )
+    from .inputs import MetricInputError
+    from .ladder import site_effect_ladder
+    from .regions import (
+        align_to_mask,
+        boundary_width,
+        label_regions,
+        mean_thickness,
+        regional_intensities,
+        regional_volumes,
+        scan_features,
+    )
+    from .segmentation import Segmentation, SegmentationOptions, segment, smooth_priors
+    from .site_probe import (
+        ProbeOptions,
+        ProbeResult,
+        balanced_accuracy,
+        demographics_matrix,
+        frozen_probe,
+        probe_site,
+    )
+    from .tables import METRICS, Metric, Score, ScoreError, make_score, scores_table, write_table
+    from .variance import (
+        BlandAltman,
+        VarianceComponents,
+        bland_altman,
+        crossed_matrix,
+        icc,
+        scan_rescan_cov,
+        variance_components,
+        variance_table,
+        within_subject_cov,
+    )
+
+_NAMES = {
+    "biology": "Rate Slopes age_recovery age_slopes false_positive_rate identification_rate "
+    "invented_effect_rate rank_correlation subject_means volume_errors",
+    "bootstrap": "Interval bootstrap_ci resample_indices",
+    "descriptors": "descriptor_matrix image_descriptors mask_descriptors",
+    "dissection": "Dissection dissect",
+    "image_dissection": "Bands dissect_images make_bands match_set",
+    "image_metrics": "IntensityMatch correlation image_errors mae match_intensity nrmse psnr "
+    "reference_range rmse ssim",
+    "image_structure": "contrast_error edge_energy power_spectrum power_spectrum_ratio structure_scores "
+    "tissue_contrast tissue_values",
+    "inputs": "MetricInputError",
+    "ladder": "site_effect_ladder",
+    "regions": "align_to_mask boundary_width label_regions mean_thickness regional_intensities "
+    "regional_volumes scan_features",
+    "segmentation": "Segmentation SegmentationOptions segment smooth_priors",
+    "site_probe": "ProbeOptions ProbeResult balanced_accuracy demographics_matrix frozen_probe probe_site",
+    "tables": "METRICS Metric Score ScoreError make_score scores_table write_table",
+    "variance": "BlandAltman VarianceComponents bland_altman crossed_matrix icc scan_rescan_cov "
+    "variance_components variance_table within_subject_cov",
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = [
+    "METRICS",
+    "Bands",
+    "BlandAltman",
+    "Dissection",
+    "IntensityMatch",
+    "Interval",
+    "Metric",
+    "MetricInputError",
+    "ProbeOptions",
+    "ProbeResult",
+    "Rate",
+    "Score",
+    "ScoreError",
+    "Segmentation",
+    "SegmentationOptions",
+    "Slopes",
+    "VarianceComponents",
+    "age_recovery",
+    "age_slopes",
+    "align_to_mask",
+    "balanced_accuracy",
+    "bland_altman",
+    "bootstrap_ci",
+    "boundary_width",
+    "contrast_error",
+    "correlation",
+    "crossed_matrix",
+    "demographics_matrix",
+    "descriptor_matrix",
+    "dissect",
+    "dissect_images",
+    "edge_energy",
+    "false_positive_rate",
+    "frozen_probe",
+    "icc",
+    "identification_rate",
+    "image_descriptors",
+    "image_errors",
+    "invented_effect_rate",
+    "label_regions",
+    "mae",
+    "make_bands",
+    "make_score",
+    "mask_descriptors",
+    "match_intensity",
+    "match_set",
+    "mean_thickness",
+    "nrmse",
+    "power_spectrum",
+    "power_spectrum_ratio",
+    "probe_site",
+    "psnr",
+    "rank_correlation",
+    "reference_range",
+    "regional_intensities",
+    "regional_volumes",
+    "resample_indices",
+    "rmse",
+    "scan_features",
+    "scan_rescan_cov",
+    "scores_table",
+    "segment",
+    "site_effect_ladder",
+    "smooth_priors",
+    "ssim",
+    "structure_scores",
+    "subject_means",
+    "tissue_contrast",
+    "tissue_values",
+    "variance_components",
+    "variance_table",
+    "volume_errors",
+    "within_subject_cov",
+    "write_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
