@@ -18,15 +18,25 @@ def calibration_block(kspace: KSpace, size: tuple[int, int, int]) -> NDArray[np.
     index N // 2 of the block.
     """
     mask = kspace.mask(calibration=True)
-    ny = mask.shape[0]
-    z0, z1 = _run(mask[ny // 2], size[2])
-    y0, y1 = _run(np.asarray(mask[:, z0:z1].all(axis=1)), size[1])
+    (y0, y1), (z0, z1) = _rectangle(mask, size[1], size[2])
     row = np.full(mask.shape, -1, np.intp)
     order = np.argsort(kspace.calibration_only, kind="stable")
     row[kspace.ky[order], kspace.kz[order]] = order
     block = kspace.lines[row[y0:y1, z0:z1]].transpose(2, 3, 0, 1)
     k = fft_centred(np.ascontiguousarray(block), (1,))
     return np.ascontiguousarray(crop(k, 1, min(size[0], k.shape[1])), np.complex64)
+
+
+def _rectangle(mask: NDArray[np.bool_], most_y: int, most_z: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Largest fully sampled rectangle about the centre: a lattice line may be longer than the block."""
+    ny, nz = mask.shape
+    z0, z1 = _run(mask[ny // 2], most_z)
+    found = []
+    for n in range(z1 - z0, 0, -1):
+        z = (nz // 2 - n // 2, nz // 2 - n // 2 + n)
+        y = _run(np.asarray(mask[:, z[0] : z[1]].all(axis=1)), most_y)
+        found.append((n * (y[1] - y[0]), y, z))
+    return max(found)[1:]
 
 
 def _run(mask: NDArray[np.bool_], most: int) -> tuple[int, int]:

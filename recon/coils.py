@@ -63,13 +63,16 @@ def dominant_eigenvector(matrices: NDArray[np.complexfloating], iterations: int 
     return result
 
 
-def walsh_maps(images: Complex, *, size: int = 3) -> Complex:
+def walsh_maps(images: Complex, *, size: int = 3, masked: bool = False) -> Complex:
     """Sensitivities (coil, x, y, z) of unit norm from low-resolution coil images.
 
     The dominant eigenvector of the local coil covariance (Walsh 2000,
     doi:10.1002/(SICI)1522-2594(200005)43:5<682::AID-MRM10>3.0.CO;2-G).  The free phase is set against one
     virtual coil, the dominant combination of the whole volume (Buehrer 2009), so that the combined image
     keeps the object's phase.
+
+    With `masked` the maps are zero outside the object (below 5 % of the largest root sum of squares, one
+    coarse voxel of margin): unfolding must not move signal to where there is none.
     """
     coils, shape = len(images), images.shape[1:]
     covariance = np.empty((*shape, coils, coils), np.complex64)
@@ -83,7 +86,11 @@ def walsh_maps(images: Complex, *, size: int = 3) -> Complex:
     vectors = dominant_eigenvector(covariance)
     flat = images.reshape(coils, -1)
     reference = dominant_eigenvector(flat @ flat.conj().T)
-    return np.moveaxis(_align(vectors, reference), -1, 0)
+    maps = np.moveaxis(_align(vectors, reference), -1, 0)
+    if masked:
+        low = rss(images)
+        maps = maps * ndimage.binary_dilation(low >= 0.05 * low.max())
+    return np.asarray(maps)
 
 
 def _align(vectors: Complex, reference: Complex) -> Complex:

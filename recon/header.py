@@ -150,13 +150,13 @@ class _Reader:
             )
         return int(value)
 
-    def numbers(self, path: str, scale: float) -> tuple[float, ...]:
+    def numbers(self, path: str, divisor: float) -> tuple[float, ...]:
         parent, _, name = path.rpartition("/")
         node = self.find(parent)
         if node is None:
             return ()
         found = [c for c in node if c.tag == name]
-        return tuple(scale * self.convert((c.text or "").strip(), path, -1e9, 1e9) for c in found)
+        return tuple(self.convert((c.text or "").strip(), path, -1e9, 1e9) / divisor for c in found)
 
 
 def parse_header(xml: bytes, source: str) -> Header:
@@ -203,11 +203,11 @@ def parse_header(xml: bytes, source: str) -> Header:
         protocol_name=read.text("measurementInformation/protocolName"),
         series_description=read.text("measurementInformation/seriesDescription"),
         patient_position=read.text("measurementInformation/patientPosition"),
-        tr=read.numbers("sequenceParameters/TR", 1e-3),
-        te=read.numbers("sequenceParameters/TE", 1e-3),
-        ti=read.numbers("sequenceParameters/TI", 1e-3),
+        tr=read.numbers("sequenceParameters/TR", 1e3),
+        te=read.numbers("sequenceParameters/TE", 1e3),
+        ti=read.numbers("sequenceParameters/TI", 1e3),
         flip_deg=read.numbers("sequenceParameters/flipAngle_deg", 1.0),
-        echo_spacing=read.numbers("sequenceParameters/echo_spacing", 1e-3),
+        echo_spacing=read.numbers("sequenceParameters/echo_spacing", 1e3),
         sequence_type=read.text("sequenceParameters/sequence_type"),
         parameters=_user_parameters(read),
         notes=tuple(notes),
@@ -272,7 +272,7 @@ def _space(read: _Reader, node: Any, name: str) -> Space:
     fov = tuple(read.number(f"{name}/fieldOfView_mm/{a}", 0, MAX_FOV_MM, node) for a in "xyz")
     if None in fov:
         raise read.fail(f"header field {name}/fieldOfView_mm is incomplete; got {fov}. Give x, y and z [mm].")
-    metres = tuple(1e-3 * float(v or 0) for v in fov)
+    metres = tuple(float(v or 0) / 1e3 for v in fov)
     return Space(matrix=(matrix[0], matrix[1], matrix[2]), fov=(metres[0], metres[1], metres[2]))
 
 

@@ -56,7 +56,7 @@ def _block_mean(image: Floats, factors: tuple[int, ...]) -> Floats:
         starts = np.arange(0, image.shape[axis], f)
         counts = np.diff(np.append(starts, image.shape[axis])).astype(np.float32)
         shape = [-1 if a == axis else 1 for a in range(image.ndim)]
-        image = np.add.reduceat(image, starts, axis=axis) / counts.reshape(shape)
+        image = np.asarray(np.add.reduceat(image, starts, axis=axis) / counts.reshape(shape), np.float32)
     return image
 
 

@@ -262,7 +262,7 @@ def _check_heads(heads: NDArray[Any], header: Header, path: Path, max_bytes: int
     if total > max_bytes or total > 4 * path.stat().st_size:
         raise RawDataError(
             f"{path}: acquisition headers claim {total} bytes of samples; the file has "
-            f"{path.stat().st_size} and the budget is {max_bytes}. Refused; raise max_bytes if the file is right."
+            f"{path.stat().st_size} and the budget is {max_bytes}. Refused; raise max_bytes if it is right."
         )
 
 

@@ -20,7 +20,7 @@ def bids_sidecar(
 ) -> dict[str, Any]:
     """Sidecar values; times [s], ImagingFrequency [MHz], lengths [mm] where the standard says so."""
     header, heads = raw.header, raw.heads[rows]
-    dwell = 1e-6 * float(np.median(heads["sample_time_us"]))
+    dwell = round(float(np.median(heads["sample_time_us"])), 4) / 1e6
     encoding = grid.encoding
     coils = int(heads["active_channels"][0])
     values: dict[str, Any] = {
@@ -64,8 +64,7 @@ _COMBINE = {"adaptive": "Adaptive Combine", "espirit": "ESPIRiT", "rss": "Sum of
 
 
 def _first(values: Any) -> float | None:
-    # Decimal milliseconds come back from binary seconds as 0.0023000000000000004 otherwise.
-    return round(float(values[0]), 9) if len(values) else None
+    return float(values[0]) if len(values) else None
 
 
 def _coil_name(names: tuple[str, ...], coils: int) -> str:

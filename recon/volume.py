@@ -159,7 +159,7 @@ def _maps(
     maps = (
         espirit_maps(block, shape)[0]  # type: ignore[arg-type]
         if kind == "espirit"
-        else walsh_maps(low_resolution(block, shape))  # type: ignore[arg-type]
+        else walsh_maps(low_resolution(block, shape), masked=sensing)  # type: ignore[arg-type]
     )
     ratio = (1.0, grid.kept[1] / full[1], grid.kept[2] / full[2]) if cropped else (1.0, 1.0, 1.0)
     return CoilMaps(maps=maps, ratio=ratio)

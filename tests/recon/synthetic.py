@@ -59,45 +59,50 @@ def ellipsoids(k, objects, fov):
 
 
 def coil_waves(coils, fov, spread=0.45):
-    """Plane waves (frequency [1/m], amplitude) of each coil: bright on its own side, with its own phase."""
-    result = []
+    """Frequencies [1/m] (7, 3) and amplitudes (coil, 7): bright on its own side, with its own phase."""
+    frequencies, result = np.zeros((7, 3)), []
+    for d in range(3):
+        frequencies[1 + 2 * d, d], frequencies[2 + 2 * d, d] = spread / fov[d], -spread / fov[d]
     for c in range(coils):
         angle = 2 * np.pi * c / coils
         side = np.array([np.cos(angle), np.sin(angle), 0.6 * (-1) ** c])
-        waves = [(np.zeros(3), 0.55 * np.exp(1j * angle))]
+        waves = [0.55 * np.exp(1j * angle)]
         for d in range(3):
-            f = np.zeros(3)
-            f[d] = spread / fov[d]
             phase = np.exp(-0.5j * np.pi * side[d])
-            waves += [(f, 0.35 * phase * np.exp(1j * angle)), (-f, 0.35 * phase.conjugate() * np.exp(1.3j * angle))]
+            waves += [0.35 * phase * np.exp(1j * angle), 0.35 * phase.conjugate() * np.exp(1.3j * angle)]
         result.append(waves)
-    return result
+    if coils == 1:
+        result = [[1.0, 0, 0, 0, 0, 0, 0]]
+    return frequencies, np.array(result)
 
 
 def sensitivities(waves, positions):
     """Coil sensitivities at positions [m], shape (coil, ...)."""
-    return np.array(
-        [sum(a * np.exp(2j * np.pi * (positions @ f)) for f, a in coil) for coil in waves]
-    )
+    frequencies, amplitudes = waves
+    return np.tensordot(
+        amplitudes, np.exp(2j * np.pi * (frequencies @ positions.reshape(-1, 3).T)), 1
+    ).reshape(len(amplitudes), *positions.shape[:-1])
 
 
 def full_kspace(setup, objects=OBJECT):
     """Complete k-space (coil, kx with oversampling, ky, kz), scaled so that image values are densities."""
     n = (setup.matrix[0] * setup.oversampling, *setup.matrix[1:])
     fov = np.array([setup.fov[0] * setup.oversampling, *setup.fov[1:]])
-    axes = [(np.arange(m) - m // 2) / f for m, f in zip(n, fov)]
+    axes = [(np.arange(m) - m // 2) / f for m, f in zip(n, fov, strict=True)]
     k = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     base = np.array(setup.fov)
-    waves = coil_waves(setup.coils, base) if setup.coils > 1 else [[(np.zeros(3), 1.0)]]
-    data = np.array([sum(a * ellipsoids(k - f, objects, base) for f, a in coil) for coil in waves])
-    scale = np.prod(setup.matrix) / np.sqrt(np.prod(n)) * 1.0
-    # unitary inverse transform over n samples: value = sum s / sqrt(prod n); voxel volume / FOV = 1 / matrix
-    return data * scale * 1.0
+    frequencies, amplitudes = coil_waves(setup.coils, base)
+    used = np.flatnonzero(np.abs(amplitudes).sum(0))
+    data = np.tensordot(
+        amplitudes[:, used], np.array([ellipsoids(k - frequencies[i], objects, base) for i in used]), 1
+    )
+    # The sum over k of S / volume, in steps of 1 / (oversampled FOV), divided by the unitary 1 / sqrt(n).
+    return data * np.sqrt(np.prod(n)) / setup.oversampling
 
 
 def voxel_positions(shape, fov):
     """Positions [m] of voxel centres along (read, phase, partition): voxel N // 2 is at zero."""
-    axes = [(np.arange(m) - m // 2) * f / m for m, f in zip(shape, fov)]
+    axes = [(np.arange(m) - m // 2) * f / m for m, f in zip(shape, fov, strict=True)]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
@@ -128,24 +133,30 @@ def header_xml(setup, **changes):
         "doctype": "",
         "frequency": "<H1resonanceFrequency_Hz>123255000</H1resonanceFrequency_Hz>",
         "encoding": f"""<encoding>
-<encodedSpace><matrixSize><x>{nx * setup.oversampling}</x><y>{ny}</y><z>{nz}</z></matrixSize>
-<fieldOfView_mm><x>{fov[0] * setup.oversampling}</x><y>{fov[1]}</y><z>{fov[2]}</z></fieldOfView_mm></encodedSpace>
-<reconSpace><matrixSize><x>{recon[0]}</x><y>{recon[1]}</y><z>{recon[2]}</z></matrixSize>
+<encodedSpace><matrixSize><x>{nx * setup.oversampling}</x><y>{ny}</y><z>{nz}</z>
+</matrixSize><fieldOfView_mm><x>{fov[0] * setup.oversampling}</x><y>{fov[1]}</y>
+<z>{fov[2]}</z></fieldOfView_mm>
+</encodedSpace>
+<reconSpace><matrixSize><x>{recon[0]}</x><y>{recon[1]}</y><z>{recon[2]}</z>
+</matrixSize>
 <fieldOfView_mm><x>{fov[0]}</x><y>{fov[1]}</y><z>{fov[2]}</z></fieldOfView_mm></reconSpace>
 <encodingLimits>
-<kspace_encoding_step_1><minimum>0</minimum><maximum>{ny - 1}</maximum><center>{ny // 2}</center></kspace_encoding_step_1>
-<kspace_encoding_step_2><minimum>0</minimum><maximum>{nz - 1}</maximum><center>{nz // 2}</center></kspace_encoding_step_2>
+<kspace_encoding_step_1><minimum>0</minimum><maximum>{ny - 1}</maximum>
+<center>{ny // 2}</center></kspace_encoding_step_1>
+<kspace_encoding_step_2><minimum>0</minimum><maximum>{nz - 1}</maximum>
+<center>{nz // 2}</center></kspace_encoding_step_2>
 </encodingLimits><trajectory>cartesian</trajectory>
 <parallelImaging><accelerationFactor><kspace_encoding_step_1>{setup.acceleration}</kspace_encoding_step_1>
 <kspace_encoding_step_2>{setup.acceleration_2}</kspace_encoding_step_2></accelerationFactor>
 <calibrationMode>embedded</calibrationMode></parallelImaging></encoding>""",
-        "sequence": "<sequenceParameters><TR>2300</TR><TE>2.98</TE><TI>900</TI><flipAngle_deg>9</flipAngle_deg>"
-        "<echo_spacing>7.1</echo_spacing></sequenceParameters>",
+        "sequence": "<sequenceParameters><TR>2300</TR><TE>2.98</TE><TI>900</TI>"
+        "<flipAngle_deg>9</flipAngle_deg><echo_spacing>7.1</echo_spacing></sequenceParameters>",
     }
     parts |= changes
     return f"""<?xml version="1.0"?>{parts["doctype"]}
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
-<measurementInformation><patientPosition>HFS</patientPosition><protocolName>T1w</protocolName></measurementInformation>
+<measurementInformation><patientPosition>HFS</patientPosition>
+<protocolName>T1w</protocolName></measurementInformation>
 <acquisitionSystemInformation><systemVendor>{setup.vendor}</systemVendor><systemModel>Model</systemModel>
 <systemFieldStrength_T>2.8949</systemFieldStrength_T><receiverChannels>{setup.coils}</receiverChannels>
 <coilLabel><coilNumber>0</coilNumber><coilName>Head_32:H1</coilName></coilLabel>
@@ -177,7 +188,7 @@ def acquisitions(setup, kspace=None, rng=None, lines=None):
         a.idx.kspace_encode_step_1, a.idx.kspace_encode_step_2 = y, z
         a.sample_time_us = dwell
         a.center_sample = nx // 2
-        for name, vector in zip(("read_dir", "phase_dir", "slice_dir"), setup.directions.T):
+        for name, vector in zip(("read_dir", "phase_dir", "slice_dir"), setup.directions.T, strict=True):
             getattr(a, name)[:] = list(map(float, vector))
         a.position[:] = list(map(float, setup.position_mm))
         for bit in range(64):
@@ -206,7 +217,9 @@ def write(path, setup, acqs=None, xml=None, group="dataset"):
 
     with h5py.File(path, "a") as file:
         text = header_xml(setup) if xml is None else xml
-        file[group].create_dataset("xml", data=np.array([text.encode()], dtype=object), dtype=h5py.special_dtype(vlen=bytes))
+        file[group].create_dataset(
+            "xml", data=np.array([text.encode()], dtype=object), dtype=h5py.special_dtype(vlen=bytes)
+        )
     return path
 
 
