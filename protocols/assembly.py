@@ -168,7 +168,10 @@ def _trapezoid(row: Row) -> GradEvent:
     times = row["delay"] + np.cumsum([0.0, row["rise"], row["flat"], row["fall"]])
     if times[-1] <= times[0] and row["amplitude"]:
         raise SeqFileError("a trapezoid must last longer than 0 s", int(row["line"]))
-    return GradEvent(times=times, values=row["amplitude"] * np.array([0.0, 1.0, 1.0, 0.0]))
+    values = row["amplitude"] * np.array([0.0, 1.0, 1.0, 0.0])
+    if row["flat"] == 0 and row["rise"] and row["fall"]:
+        times, values = np.delete(times, 2), np.delete(values, 2)  # a triangle
+    return GradEvent(times=times, values=values)
 
 
 def _raw_gradient(file: SeqTables, row: Row) -> GradEvent:

@@ -81,6 +81,17 @@ def train_segments(lines: Index, count: int, turbo: int, order: str) -> list[Ind
     return [lines[start::number] for start in range(number)]
 
 
+def _first_slot(shots: int, turbo: int, center: int, rank: int, count: int) -> int | None:
+    """Slot of the first rank such that `rank` lies in the run of echo `center`, near its middle.
+
+    None where all `count` ranks do not fit into the slots.
+    """
+    low = max(0, shots * center - rank)
+    high = min(turbo * shots - count, shots * (center + 1) - 1 - rank)
+    middle = shots * center + shots // 2 - rank
+    return min(max(middle, low), high) if low <= high else None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EchoOrder:
     """Which (line, partition) each echo of each shot of a TSE reads.
@@ -118,12 +129,9 @@ def echo_order(line: Index, partition: Index, counts: tuple[int, int], turbo: in
     """
     ky, kz = (grid.ravel() for grid in np.meshgrid(line, partition, indexing="ij"))
     rank = int(np.flatnonzero((ky == counts[0] // 2) & (kz == counts[1] // 2))[0])
-    behind = ky.size - rank - 1
-    # Shots so that the ranks fit before and after the centre's slot (in the middle of its run).
     shots = max(1, math.ceil(ky.size / turbo))
-    while shots * center + shots // 2 < rank or shots * (turbo - center) - shots // 2 - 1 < behind:
+    while (start := _first_slot(shots, turbo, center, rank, ky.size)) is None:
         shots += 1
-    start = shots * center + shots // 2 - rank
     slots = np.full((2, turbo * shots), -1, dtype=np.int64)
     slots[0, start : start + ky.size] = ky
     slots[1, start : start + ky.size] = kz
