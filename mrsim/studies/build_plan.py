@@ -145,12 +145,8 @@ class _StudyPlanner:
             {
                 "anatomy": anatomy,
                 "subject_number": number,
-                "seed": self.study.study.seed,
-                "age_range": list(cohort.age_range),
-                "female_fraction": cohort.female_fraction,
-                "age_effect": cohort.age_effect,
-                "deformation": cohort.deformation,
                 "voxel_size": cohort.voxel_size_mm * 1e-3,
+                **cohort.model_dump(mode="json", exclude={"subjects", "anatomy", "voxel_size_mm"}),
             },
             files=files,
             publish={"truth.json": bids.truth_path(subject)},

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from protocols import Protocol, Scanner
 
 PHANTOMS = ("icbm152",)
+"""Anatomies of a cohort."""
 
 
 class InstalledLibraries:
@@ -34,10 +35,20 @@ class InstalledLibraries:
         return _plain(card if voxel_size is None else card.at_resolution(voxel_size))
 
     def native_cards(self, scanner: str, contrast: str) -> Sequence[str]:
-        """Return the names of the cards that were written for a scanner and a contrast."""
-        own = {scanner, _scanner(scanner).name}
-        cards = ((name, _card(name)) for name in self.names("protocols"))
-        return tuple(name for name, card in cards if card.scanner in own and card.suffix == contrast)
+        """Return the cards written for a scanner and a contrast, or else for others of the same model."""
+        own = _scanner(scanner)
+        cards = [card for card in map(_card, self.names("protocols")) if card.suffix == contrast]
+        fitting = [card for card in cards if card.scanner in {scanner, own.name}]
+        fitting = fitting or [card for card in cards if self._same_model(own, card.scanner)]
+        # A scanner may own a steady-state mapping card of the same weighting too; the other is meant.
+        prepared = [card for card in fitting if card.sequence != "gre"]
+        return tuple(card.name for card in prepared or fitting)
+
+    def _same_model(self, own: "Scanner", other: str) -> bool:
+        if other not in self.names("scanners"):
+            return False
+        record = _scanner(other)
+        return (record.vendor, record.model) == (own.vendor, own.model)
 
     def harmonizer_kind(self, name: str) -> HarmonizerKind:
         """Return whether a harmonizer takes images or features."""

@@ -10,7 +10,6 @@ from .ledger import Ledger, Record, Verify
 from .plan import Cell, Plan
 from .stage import Failure
 
-
 NOT_CHOSEN = "not computed yet"
 
 

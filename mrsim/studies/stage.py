@@ -61,6 +61,8 @@ class StageContext:
         Empty folder; what the stage leaves there becomes the cell's output, all or nothing.
     rng : numpy.random.Generator
         The cell's own random stream: same seed and identity, same draws.
+    seed : int
+        Seed of the study, for a stream that several cells share (`seeds.stream`): the pose of a visit, say.
     threads : int
         Threads the stage may use.
     device : str
@@ -75,6 +77,7 @@ class StageContext:
     input_keys: Mapping[str, Mapping[str, str | int] | tuple[Mapping[str, str | int], ...]]
     out_dir: Path
     rng: "np.random.Generator"
+    seed: int = 0
     threads: int = 1
     device: str = "cpu"
     failures: tuple[Failure, ...] = ()

@@ -119,7 +119,12 @@ class CohortSection(Section):
     voxel_size_mm: float = Field(
         default=1.0, ge=0.5, le=4, description="grid of the phantom, not of the images"
     )
-    deformation: float = Field(default=1.0, ge=0, le=3, description="strength of the shape differences")
+    sex_effect: float = Field(default=1.0, ge=0, le=10, description="multiple of the published effect")
+    tissue_age_effect: float = Field(default=1.0, ge=0, le=10, description="the same for T1, T2 and water")
+    volume_spread: float = Field(default=1.0, ge=0, le=3, description="multiple of the published spread")
+    tissue_spread: float = Field(default=1.0, ge=0, le=3)
+    icv_spread: float = Field(default=1.0, ge=0, le=3)
+    shape_spread: float = Field(default=1.0, ge=0, le=3, description="multiple of the random deformation")
 
 
 class ScannerSection(Section):
@@ -147,12 +152,14 @@ class ProtocolSection(Section):
 class SimulationSection(Section):
     """``[simulation]``: which effects are simulated, and how finely."""
 
-    coils: int = Field(default=8, ge=1, le=128)
+    coils: Annotated[int, Field(ge=1, le=128)] | None = Field(
+        default=None, description="loops of the receive array; the scanner record's number when absent"
+    )
     noise: bool = True
-    b0: bool = Field(default=True, description="main-field differences (susceptibility, shim)")
+    b0: bool = Field(default=True, description="off-resonance (susceptibility, shim)")
     b1: bool = Field(default=True, description="transmit-field differences")
-    svd_tolerance: float = Field(default=1e-3, gt=0, le=0.1)
-    time_segment_tolerance: float = Field(default=1e-3, gt=0, le=0.1)
+    history_tolerance: float = Field(default=5e-4, gt=0, le=0.1)
+    segment_tolerance: float = Field(default=5e-4, gt=0, le=0.1)
     keep_raw: bool = Field(default=False, description="keep the raw data after they were reconstructed")
 
 

@@ -136,6 +136,7 @@ def _context(task: Task, temporary: Path) -> StageContext:
         input_keys=task.input_keys,
         out_dir=temporary,
         rng=stream(cell.seed, cell.stage, cell.key),
+        seed=cell.seed,
         threads=task.threads,
         device=task.device,
         failures=task.failures,

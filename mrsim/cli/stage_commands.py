@@ -1,0 +1,204 @@
+"""simulate, recon, harmonize, evaluate: one stage on files that other programs read and write too."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import Debug
+
+
+def _parse_params(pairs: list[str]) -> dict[str, Any]:
+    """Read ``key=value``; values are JSON where they are, else text."""
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--param must be KEY=VALUE; got {pair!r}")
+        try:
+            params[key] = json.loads(text)
+        except ValueError:
+            params[key] = text
+    return params
+
+
+Param = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", "-p", metavar="KEY=VALUE", help="Parameter of the method; repeatable.", show_default=False
+    ),
+]
+
+
+def simulate(
+    scanner: Annotated[
+        str, typer.Option("--scanner", metavar="NAME|FILE", help="Scanner.", show_default=False)
+    ],
+    phantom: Annotated[
+        str, typer.Option("--phantom", metavar="NAME|FILE", help="icbm152, shepp-logan or a file.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RAW.h5", help="ISMRMRD file.", show_default=False)
+    ],
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", metavar="NAME|FILE", help="Protocol card.", show_default=False)
+    ] = None,
+    sequence: Annotated[
+        Path | None,
+        typer.Option("--sequence", metavar="FILE.seq", help="Pulseq file instead.", show_default=False),
+    ] = None,
+    voxel_size_mm: Annotated[
+        float | None,
+        typer.Option("--voxel-size-mm", min=0.3, max=10, help="Coarser than the card.", show_default=False),
+    ] = None,
+    phantom_voxel_size_mm: Annotated[
+        float, typer.Option("--phantom-voxel-size-mm", min=0.5, max=4, help="Grid of a library phantom.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the receiver noise.")] = 0,
+    coils: Annotated[
+        int | None, typer.Option("--coils", min=1, max=128, help="Loops of the array.", show_default=False)
+    ] = None,
+    noise: Annotated[bool, typer.Option(help="Receiver noise.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Simulate one scan: phantom, sequence and scanner to ISMRMRD raw data."""
+    from mrsim.studies.single import simulate_file
+
+    simulate_file(
+        out,
+        protocol=protocol,
+        sequence=sequence,
+        scanner=scanner,
+        phantom=phantom,
+        voxel_size=None if voxel_size_mm is None else voxel_size_mm * 1e-3,
+        phantom_voxel_size=phantom_voxel_size_mm * 1e-3,
+        seed=seed,
+        coils=coils,
+        noise=noise,
+    )
+    print(f"wrote {out}; next: mrsim recon {out} --out IMAGE.nii.gz")
+
+
+def recon(
+    raw: Annotated[
+        Path, typer.Argument(metavar="RAW.h5", help="ISMRMRD file of any origin.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="IMAGE.nii.gz", help="Image.", show_default=False)
+    ],
+    combine: Annotated[str | None, typer.Option(help="adaptive, espirit or rss.", show_default=False)] = None,
+    acceleration: Annotated[
+        str | None, typer.Option(help="auto, grappa, sense, cg_sense or none.", show_default=False)
+    ] = None,
+    partial_fourier: Annotated[
+        str | None, typer.Option(help="homodyne, pocs or zero.", show_default=False)
+    ] = None,
+    intensity_correction: Annotated[
+        str | None, typer.Option(help="none or prescan_normalize.", show_default=False)
+    ] = None,
+    prewhiten: Annotated[bool | None, typer.Option(help="Use the noise scan.", show_default=False)] = None,
+    debug: Debug = False,
+) -> None:
+    """Reconstruct ISMRMRD raw data to NIfTI with a BIDS sidecar."""
+    from mrsim.studies.single import recon_file
+
+    made = recon_file(
+        raw,
+        out,
+        {
+            "combine": combine,
+            "acceleration": acceleration,
+            "partial_fourier": partial_fourier,
+            "intensity_correction": intensity_correction,
+            "prewhiten": prewhiten,
+        },
+    )
+    size = " x ".join(f"{edge:g}" for edge in made["voxel_size_mm"])
+    print(f"wrote {out}: {' x '.join(map(str, made['shape']))}, {size} mm")
+
+
+def harmonize(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="See mrsim list harmonizers.", show_default=False)
+    ],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--in", metavar="BIDS|TABLE", help="BIDS folder, or .csv/.tsv table.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder, or table.", show_default=False)],
+    site_column: Annotated[
+        str | None,
+        typer.Option(
+            "--site-column", help="Column with the site (default: session; site).", show_default=False
+        ),
+    ] = None,
+    covariates: Annotated[
+        str,
+        typer.Option("--covariates", metavar="A,B", help="Columns whose effect is kept.", show_default=False),
+    ] = "",
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--keep", metavar="A,B", help="Numeric columns that are no features.", show_default=False
+        ),
+    ] = "",
+    contrast: Annotated[str, typer.Option("--contrast", help="Suffix of the images.")] = "T1w",
+    param: Param = None,
+    debug: Debug = False,
+) -> None:
+    """Harmonize a table of features, or the images of a BIDS dataset."""
+    from mrsim.studies.problems import InputError
+    from mrsim.studies.single_harmonize import harmonize_images, harmonize_table
+
+    params = _parse_params(param or [])
+    if source.is_dir():
+        made = harmonize_images(
+            method, source, out, contrast=contrast, site_column=site_column or "session", params=params
+        )
+    elif source.is_file():
+        made = harmonize_table(
+            method,
+            source,
+            out,
+            site_column=site_column or "site",
+            covariates=[name for name in covariates.split(",") if name],
+            keep=[name for name in keep.split(",") if name],
+            params=params,
+        )
+    else:
+        raise InputError.single(file=str(source), cause="no such file or folder", remedy="Give --in.")
+    print(f"wrote {out}: " + ", ".join(f"{count} {name}" for name, count in made.items()))
+
+
+def evaluate(
+    images: Annotated[
+        Path, typer.Option("--in", metavar="FILE|DIR", help="Image, or folder of images.", show_default=False)
+    ],
+    reference: Annotated[
+        Path, typer.Option("--reference", metavar="FILE|DIR", help="What they should be.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="TABLE", help="Table to write (.csv, .tsv).", show_default=False),
+    ] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Where to compare.", show_default=False)] = None,
+    debug: Debug = False,
+) -> None:
+    """Compare images with references: error, SSIM, correlation."""
+    from mrsim.studies.single_harmonize import evaluate_images
+
+    from .tables import console, table
+
+    scores = evaluate_images(images, reference, out, mask)
+    columns = [
+        name
+        for name in ("nrmse", "ssim", "psnr", "correlation", "nrmse_matched", "ssim_matched")
+        if name in scores
+    ]
+    shown = table("", ("image", *columns), right=columns)
+    for row in scores.to_dict("records"):
+        shown.add_row(str(row["image"]), *(f"{row[name]:.4g}" for name in columns))
+    console().print(shown)

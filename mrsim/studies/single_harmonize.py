@@ -1,0 +1,234 @@
+"""Harmonizing and evaluating standard files: BIDS folders, images and tables."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .problems import InputError, did_you_mean
+from .single import finished_whole, need_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TABLES = {".csv": ",", ".tsv": "\t"}
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a CSV or TSV table."""
+    import pandas as pd
+
+    if path.suffix not in _TABLES:
+        raise InputError.single(file=str(path), cause="tables are .csv or .tsv files")
+    try:
+        return pd.read_csv(need_file(path, "a table (.csv, .tsv)"), sep=_TABLES[path.suffix])
+    except (ValueError, OSError) as error:
+        raise InputError.single(file=str(path), cause=f"cannot be read as a table: {error}") from None
+
+
+def harmonize_table(
+    method: str,
+    source: Path,
+    out: Path,
+    *,
+    site_column: str,
+    covariates: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    params: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Harmonize a table of features: every numeric column but site, covariates and those to keep.
+
+    Parameters
+    ----------
+    method : str
+        Name of a feature harmonizer.
+    source, out : Path
+        Tables; `out` has the same columns and rows.
+    site_column : str
+        Column with the site of each row.
+    covariates : sequence of str
+        Columns with the biology to keep.
+    keep : sequence of str
+        Numeric columns that are no features.
+    params : mapping, optional
+        Parameters of the method.
+    """
+    from mrsim.harmonizers import FeatureHarmonizer, harmonizer
+
+    estimator = harmonizer(method, **(params or {}))
+    if not isinstance(estimator, FeatureHarmonizer):
+        raise InputError.single(
+            file=method,
+            cause="is for images; this is a table",
+            remedy="`mrsim list harmonizers` tells the kinds.",
+        )
+    table = read_table(source)
+    for column in (site_column, *covariates, *keep):
+        if column not in table.columns:
+            raise InputError.single(
+                file=str(source),
+                place=column,
+                cause="no such column",
+                remedy=did_you_mean(column, list(table.columns)),
+            )
+    others = {site_column, *covariates, *keep}
+    features = [name for name in table.select_dtypes("number").columns if name not in others]
+    if not features:
+        raise InputError.single(file=str(source), cause="has no numeric columns besides site and covariates")
+    biology = table[list(covariates)] if covariates else None
+    table[features] = estimator.fit_transform(
+        table[features], site=[str(site) for site in table[site_column]], covariates=biology
+    )
+    with finished_whole(out) as temporary:
+        table.to_csv(temporary, sep=_TABLES.get(out.suffix, ","), index=False)
+    return {"features": len(features), "rows": len(table), "sites": int(table[site_column].nunique())}
+
+
+def harmonize_images(
+    method: str,
+    source: Path,
+    out: Path,
+    *,
+    contrast: str,
+    site_column: str = "session",
+    params: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Harmonize the images of one contrast of a BIDS dataset into a folder of derivatives.
+
+    Parameters
+    ----------
+    method : str
+        Name of an image harmonizer.
+    source : Path
+        Root of the dataset.
+    out : Path
+        New folder.
+    contrast : str
+        Suffix of the images.
+    site_column : str
+        ``session`` (each session label is a site), or a column of participants.tsv.
+    params : mapping, optional
+        Parameters of the method.
+    """
+    import nibabel as nib
+
+    from mrsim.harmonizers import ImageHarmonizer, harmonizer
+
+    estimator = harmonizer(method, **(params or {}))
+    if not isinstance(estimator, ImageHarmonizer):
+        raise InputError.single(
+            file=method,
+            cause="is for tables; this is a folder",
+            remedy="`mrsim list harmonizers` tells the kinds.",
+        )
+    paths = sorted(source.glob(f"sub-*/**/*_{contrast}.nii.gz")) + sorted(
+        source.glob(f"sub-*/**/*_{contrast}.nii")
+    )
+    if not paths:
+        raise InputError.single(file=str(source), cause=f"holds no sub-*/**/*_{contrast}.nii[.gz]")
+    sites = _sites(source, paths, site_column)
+    estimator.fit((nib.load(path) for path in paths), site=sites)
+    label = "".join(character for character in method if character.isalnum())
+    with finished_whole(out) as temporary:
+        for path, site in zip(paths, sites, strict=True):
+            stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(f"_{contrast}")
+            target = temporary / path.parent.relative_to(source) / f"{stem}_desc-{label}_{contrast}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(estimator.transform(nib.load(path), site=site), target)
+    return {"images": len(paths), "sites": len(set(sites))}
+
+
+def _sites(source: Path, paths: Sequence[Path], column: str) -> list[str]:
+    entities = [dict(part.split("-", 1) for part in path.name.split("_") if "-" in part) for path in paths]
+    if column == "session":
+        missing = [path.name for path, entity in zip(paths, entities, strict=True) if "ses" not in entity]
+        if missing:
+            raise InputError.single(
+                file=missing[0], cause="has no ses- entity to tell its site", remedy="Give --site-column."
+            )
+        return [entity["ses"] for entity in entities]
+    table = read_table(source / "participants.tsv")
+    if column not in table.columns:
+        raise InputError.single(
+            file=str(source / "participants.tsv"),
+            place=column,
+            cause="no such column",
+            remedy=did_you_mean(column, list(table.columns)),
+        )
+    known = {str(row["participant_id"]): str(row[column]) for row in table.to_dict("records")}
+    unknown = sorted({f"sub-{entity['sub']}" for entity in entities} - set(known))
+    if unknown:
+        raise InputError.single(file=str(source / "participants.tsv"), cause=f"has no row for {unknown[0]}")
+    return [known[f"sub-{entity['sub']}"] for entity in entities]
+
+
+def evaluate_images(
+    images: Path, reference: Path, out: Path | None, mask: Path | None = None
+) -> "pd.DataFrame":
+    """Compare images with references voxel by voxel.
+
+    Parameters
+    ----------
+    images, reference : Path
+        Two files, or two folders whose files are paired by relative path (``desc-`` entities do not count).
+    out : Path, optional
+        Table to write.
+    mask : Path, optional
+        Where to compare; voxels of the reference above 5 % of its maximum when absent.
+
+    Returns
+    -------
+    DataFrame
+        One row per pair (see `mrsim.evaluation.image_errors`).
+    """
+    import pandas as pd
+
+    pairs = _pairs(images, reference)
+    rows = [{"image": str(name)} | _errors(first, second, mask) for name, first, second in pairs]
+    table = pd.DataFrame(rows)
+    if out is not None:
+        with finished_whole(out) as temporary:
+            table.to_csv(temporary, sep=_TABLES.get(out.suffix, ","), index=False)
+    return table
+
+
+def _pairs(images: Path, reference: Path) -> list[tuple[str, Path, Path]]:
+    if images.is_file() and reference.is_file():
+        return [(images.name, images, reference)]
+    for path in (images, reference):
+        if not path.is_dir():
+            raise InputError.single(
+                file=str(path),
+                cause="no such file or folder",
+                remedy="Give two images, or two folders of images.",
+            )
+    wanted = {_plain_name(path, reference): path for path in reference.rglob("*.nii*")}
+    found = [
+        (name, path, wanted[name])
+        for path in sorted(images.rglob("*.nii*"))
+        if (name := _plain_name(path, images)) in wanted
+    ]
+    if not found:
+        raise InputError.single(file=str(images), cause=f"holds no image that has a partner in {reference}")
+    return found
+
+
+def _plain_name(path: Path, root: Path) -> str:
+    parts = [part for part in path.name.split("_") if not part.startswith("desc-")]
+    return (path.relative_to(root).parent / "_".join(parts)).as_posix()
+
+
+def _errors(image: Path, reference: Path, mask: Path | None) -> dict[str, float]:
+    import nibabel as nib
+    import numpy as np
+
+    from mrsim.evaluation import image_errors
+
+    first, second = (np.asarray(nib.load(path).dataobj, dtype=np.float64) for path in (image, reference))
+    if first.shape != second.shape:
+        raise InputError.single(
+            file=str(image),
+            cause=f"must have the shape of {reference.name} {second.shape}; got {first.shape}",
+            remedy="Resample one of them.",
+        )
+    inside = second > 0.05 * second.max() if mask is None else np.asarray(nib.load(mask).dataobj) > 0
+    return dict(image_errors(first, second, inside))
