@@ -172,9 +172,10 @@ class Protocol:
         Returns
         -------
         Protocol
-            FOV, TE, TI, TR, echo spacing and bandwidth per pixel kept; matrix rounded to even
-            numbers (the FOV follows where it does not divide); a gradient-echo train shortens with
-            the partitions, a spin-echo train keeps its length and needs fewer shots.
+            TE, TI, TR, echo spacing and bandwidth per pixel kept; matrix rounded up to even numbers
+            (where that does not divide, the FOV grows by less than two voxels); a gradient-echo
+            train shortens with the partitions, a spin-echo train keeps its length and needs fewer
+            shots.
         """
         if not 1e-4 <= voxel_size <= 0.05:
             raise RecordError("at_resolution", [f"voxel_size must be 1e-4..0.05 m; got {voxel_size}"])
@@ -203,7 +204,7 @@ def _coarser(old: Geometry, voxel_size: float) -> Geometry:
     def axis(size: float, points: int) -> tuple[int, float]:
         if size >= voxel_size:
             return points, size * points
-        coarse = max(4, 2 * round(points * size / voxel_size / 2))
+        coarse = max(4, 2 * math.ceil(points * size / voxel_size / 2 - 1e-6))
         return coarse, coarse * voxel_size
 
     (nx, fx), (ny, fy), (nz, fz) = (axis(s, n) for s, n in zip(old.voxel_size, old.matrix, strict=True))
