@@ -105,7 +105,7 @@ def _print_estimate(prepared: "Prepared", estimates: "Mapping[str, StageEstimate
     out.print(shown)
     out.print(
         f"{len(prepared.plan)} cells, {total / 3600:.2g} core-hours: about [bold]{spelled(total / jobs)}[/] "
-        f"with {jobs} at a time;\n{spelled_bytes(size)} on disk (raw data pass through, "
-        f"about {spelled_bytes(passing * jobs)} at a time); up to {spelled_bytes(largest)} of memory per cell.\n"
+        f"with {jobs} at a time;\n{spelled_bytes(size)} on disk (raw data pass through, about "
+        f"{spelled_bytes(passing * jobs)} at a time); up to {spelled_bytes(largest)} of memory per cell.\n"
         f"Plan {prepared.plan.digest[:16]}"
     )
