@@ -32,11 +32,12 @@ def sampled_range(mask: NDArray[np.bool_], factor: int) -> tuple[int, int] | Non
     return (low, n) if missing_low > missing_high else (0, high)
 
 
-def _positions(n: int, sampled: tuple[int, int]) -> tuple[NDArray[np.float64], int]:
+def _positions(n: int, sampled: tuple[int, int], center: float | None) -> tuple[NDArray[np.float64], float]:
     """Distance from the centre towards the acquired side, and half width of the symmetric centre."""
     low, high = sampled
-    half = min(n // 2 - low, high - 1 - n // 2)
-    k = np.arange(n) - n // 2
+    center = n // 2 if center is None else center
+    half = min(center - low, high - 1 - center)
+    k = np.arange(n) - center
     return np.asarray(k if low > 0 else -k, float), half
 
 
@@ -44,38 +45,42 @@ def _along(weights: NDArray[np.float64], ndim: int, axis: int) -> NDArray[np.flo
     return weights.astype(np.float32).reshape([-1 if a == axis else 1 for a in range(ndim)])
 
 
-def _low_phase(k: Complex, distance: NDArray[np.float64], half: int, axis: int) -> Complex:
+def _low_phase(k: Complex, distance: NDArray[np.float64], half: float, axis: int) -> Complex:
     taper = np.where(np.abs(distance) <= half, 0.5 + 0.5 * np.cos(np.pi * distance / (half + 1)), 0)
     low = ifft_centred(k * _along(taper, k.ndim, axis), (axis,))
     return np.asarray(low / np.maximum(np.abs(low), 1e-30))
 
 
-def homodyne(k: Complex, axis: int, sampled: tuple[int, int]) -> Complex:
+def homodyne(k: Complex, axis: int, sampled: tuple[int, int], center: float | None = None) -> Complex:
     """Image (complex: real homodyne image times the low-resolution phase) from partial k-space.
 
     `k` must be in image space along all other axes.  Weights rise linearly from 0 to 2 over the symmetric
-    centre (Noll 1991, doi:10.1109/42.79473); the phase comes from that centre.
+    centre (Noll 1991, doi:10.1109/42.79473); the phase comes from that centre.  A linear phase moves the echo
+    by some lines, and the ramp would then brighten or darken the whole image: `center` is the echo's position
+    on the axis (index N // 2 by default).
     """
-    distance, half = _positions(k.shape[axis], sampled)
+    distance, half = _positions(k.shape[axis], sampled, center)
     ramp = np.clip(1 + distance / (half + 0.5), 0, 2)
     phase = _low_phase(k, distance, half, axis)
     image = ifft_centred(k * _along(ramp, k.ndim, axis), (axis,))
     return np.asarray((image * phase.conj()).real * phase)
 
 
-def pocs(k: Complex, axis: int, sampled: tuple[int, int], iterations: int = 8) -> Complex:
+def pocs(
+    k: Complex, axis: int, sampled: tuple[int, int], center: float | None = None, iterations: int = 8
+) -> Complex:
     """Projection onto the low-resolution phase and onto the measured data, alternating.
 
     Haacke 1991 (doi:10.1016/0022-2364(91)90253-P); shapes as in `homodyne`.
     """
-    distance, half = _positions(k.shape[axis], sampled)
+    distance, half = _positions(k.shape[axis], sampled, center)
     phase = _low_phase(k, distance, half, axis)
     low, high = sampled
     known = [slice(None)] * k.ndim
     known[axis] = slice(low, high)
     image = ifft_centred(k, (axis,))
     for _ in range(iterations):
-        projected = np.maximum((image * phase.conj()).real, 0) * phase
+        projected = (image * phase.conj()).real * phase
         guess = fft_centred(projected, (axis,))
         guess[tuple(known)] = k[tuple(known)]
         image = ifft_centred(guess, (axis,))

@@ -66,10 +66,17 @@ def _note_gaps(kspace: KSpace, record: Record) -> None:
         )
 
 
-def _partial_axis(
-    kspace: KSpace, options: ReconOptions, record: Record
-) -> tuple[int, tuple[int, int]] | None:
-    """Axis (2 = phase, 3 = partition) and sampled range of partial Fourier, the most partial axis first."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Partial:
+    """Partial Fourier along axis 2 (phase) or 3 (partition): sampled range and position of the echo."""
+
+    axis: int
+    sampled: tuple[int, int]
+    center: float
+
+
+def _partial_axis(kspace: KSpace, options: ReconOptions, record: Record) -> _Partial | None:
+    """Find the most partial axis, if any."""
     mask = kspace.mask()
     found = []
     for axis in (0, 1):
@@ -86,16 +93,33 @@ def _partial_axis(
         return None
     if len(found) > 1:
         record.note("partial Fourier along two axes: the less partial one is zero-filled")
-    return found[0][1] + 2, found[0][2]
+    _, axis, sampled = found[0]
+    return _Partial(axis=axis + 2, sampled=sampled, center=_echo_center(kspace, axis, sampled))
 
 
-def _to_image(k: Complex, partial: tuple[int, tuple[int, int]] | None, options: ReconOptions) -> Complex:
+def _echo_center(kspace: KSpace, axis: int, sampled: tuple[int, int]) -> float:
+    """Centroid of the power about its peak along an axis; N // 2 where it is not near there."""
+    n = kspace.shape[2 + axis]
+    rows = ~kspace.calibration_only
+    index = (kspace.ky, kspace.kz)[axis][rows]
+    lines = kspace.lines[rows]
+    power = np.einsum("ncx,ncx->n", lines.conj(), lines).real
+    mean = np.bincount(index, power, n) / np.maximum(np.bincount(index, minlength=n), 1)
+    half = min(n // 2 - sampled[0], sampled[1] - 1 - n // 2)
+    peak = int(np.argmax(mean))
+    if abs(peak - n // 2) > half // 2 or not 2 <= peak < n - 2:
+        return float(n // 2)
+    near = slice(peak - 2, peak + 3)
+    return float((mean[near] * np.arange(n)[near]).sum() / mean[near].sum())
+
+
+def _to_image(k: Complex, partial: _Partial | None, options: ReconOptions) -> Complex:
     """Image (x, coil, y, z) from hybrid k-space (x, coil, ky, kz)."""
     if partial is None:
         return ifft_centred(k, (2, 3))
-    axis, sampled = partial
-    k = ifft_centred(k, (5 - axis,))
-    return (homodyne if options.partial_fourier == "homodyne" else pocs)(k, axis, sampled)
+    k = ifft_centred(k, (5 - partial.axis,))
+    method = homodyne if options.partial_fourier == "homodyne" else pocs
+    return method(k, partial.axis, partial.sampled, partial.center)
 
 
 def _crop(image: NDArray[Any], grid: CartesianGrid, axes: tuple[int, int]) -> NDArray[Any]:
@@ -109,7 +133,7 @@ def _coil_wise(
     grid: CartesianGrid,
     options: ReconOptions,
     method: str,
-    partial: tuple[int, tuple[int, int]] | None,
+    partial: _Partial | None,
     source: str,
 ) -> NDArray[Any]:
     """Coil images slab by slab, then combination; with a filter, coil images of the whole volume."""
@@ -197,7 +221,7 @@ def _sense(
     grid: CartesianGrid,
     options: ReconOptions,
     method: str,
-    partial: tuple[int, tuple[int, int]] | None,
+    partial: _Partial | None,
     record: Record,
 ) -> Complex:
     maps = _maps(kspace, grid, options, cropped=False)

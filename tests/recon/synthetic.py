@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-REVERSE, NOISE, CALIBRATION, CALIBRATION_AND_IMAGING = 21, 18, 19, 20
+NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE, PHASE = 18, 19, 20, 21, 23
 
 
 @dataclass
