@@ -1,4 +1,4 @@
-"""Runs the small plan in a process of its own: ``python -m tests.studies.drive OUT JOBS SLEEP [TRANSIENT]``."""
+"""Runs the small plan in its own process: ``python -m tests.studies.drive OUT JOBS SLEEP [transient]``."""
 
 import sys
 from pathlib import Path

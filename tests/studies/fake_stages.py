@@ -70,7 +70,7 @@ def lambda_free_cost(params):
 def small_plan(
     subjects=3, sessions=("a", "b"), *, seed=7, special=None, transient=False, version="1", sleep=0.0
 ):
-    """Subjects x sessions of draw -> mean, and one gather; `special` maps (stage, subject, session) to params."""
+    """Subjects x sessions of draw -> mean, one gather; `special`: (stage, subject, session) -> params."""
     special = special or {}
     builder = PlanBuilder(stages(version), seed)
     means = []

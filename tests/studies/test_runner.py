@@ -300,7 +300,7 @@ def test_memory_cap_limits_what_runs_together(tmp_path):
     def wide(root, memory):
         Watch.most = 0
         root.mkdir()
-        with open(os.devnull, "w") as sink:
+        with Path(os.devnull).open("w") as sink:
             options = RunOptions(jobs=3, memory=memory)
             result = run_plan(small_plan(sleep=0.05), stages(), root, options, Watch(sink))
         assert result.exit_code == 0

@@ -74,7 +74,8 @@ def test_missing_section_says_how():
     data = good()
     del data["cohort"]
     assert only(data) == (
-        "s.toml: cohort: is required and missing. Add a [cohort] table; `mrsim init` writes a study to start from."
+        "s.toml: cohort: is required and missing. "
+        "Add a [cohort] table; `mrsim init` writes a study to start from."
     )
 
 
