@@ -151,9 +151,15 @@ def _sequence(
     from protocols import Prescription, load_protocol, read_seq, write_seq
 
     if sequence is not None:
-        x, y, z = np.eye(3)
-        axial = Prescription(read_dir=x, phase_dir=y, slice_dir=z, center=np.zeros(3))
-        return read_seq(need_file(sequence, "a Pulseq file (.seq)")), axial
+        played = read_seq(need_file(sequence, "a Pulseq file (.seq)"))
+        # Our own files say where they lie; others are played axially at the isocentre.
+        places = {"ReadDirection": (1, 0, 0), "PhaseDirection": (0, 1, 0), "SliceDirection": (0, 0, 1)}
+        x, y, z = (
+            np.asarray(played.definitions.get(name, axial), dtype=np.float64)
+            for name, axial in places.items()
+        )
+        center = np.asarray(played.definitions.get("Center", (0, 0, 0)), dtype=np.float64)
+        return played, Prescription(read_dir=x, phase_dir=y, slice_dir=z, center=center)
     card = load_protocol(str(protocol))
     if voxel_size is not None:
         card = card.at_resolution(voxel_size)
