@@ -22,10 +22,11 @@ if TYPE_CHECKING:
         subject_means,
         volume_errors,
     )
-    from .bootstrap import Interval, bootstrap_ci, resample_indices
+    from .bootstrap import Interval, bootstrap_ci, jackknife_ci, resample_indices
     from .descriptors import descriptor_matrix, image_descriptors, mask_descriptors
     from .dissection import Dissection, dissect
-    from .image_dissection import Bands, dissect_images, make_bands, match_set
+    from .dissection_intervals import dissection_intervals, feature_weights
+    from .image_dissection import Bands, ReducedSet, dissect_images, make_bands, match_set, reduce_images
     from .image_metrics import (
         IntensityMatch,
         correlation,
@@ -83,10 +84,11 @@ if TYPE_CHECKING:
 _NAMES = {
     "biology": "Rate Slopes age_recovery age_slopes false_positive_rate identification_rate "
     "invented_effect_rate rank_correlation subject_means volume_errors",
-    "bootstrap": "Interval bootstrap_ci resample_indices",
+    "bootstrap": "Interval bootstrap_ci jackknife_ci resample_indices",
     "descriptors": "descriptor_matrix image_descriptors mask_descriptors",
     "dissection": "Dissection dissect",
-    "image_dissection": "Bands dissect_images make_bands match_set",
+    "dissection_intervals": "dissection_intervals feature_weights",
+    "image_dissection": "Bands ReducedSet dissect_images make_bands match_set reduce_images",
     "image_metrics": "IntensityMatch correlation image_errors mae match_intensity nrmse psnr "
     "reference_range rmse ssim",
     "image_structure": "contrast_error edge_energy power_spectrum power_spectrum_ratio structure_scores "
@@ -115,6 +117,7 @@ __all__ = [
     "ProbeOptions",
     "ProbeResult",
     "Rate",
+    "ReducedSet",
     "Score",
     "ScoreError",
     "Segmentation",
@@ -135,14 +138,17 @@ __all__ = [
     "descriptor_matrix",
     "dissect",
     "dissect_images",
+    "dissection_intervals",
     "edge_energy",
     "false_positive_rate",
+    "feature_weights",
     "frozen_probe",
     "icc",
     "identification_rate",
     "image_descriptors",
     "image_errors",
     "invented_effect_rate",
+    "jackknife_ci",
     "label_regions",
     "mae",
     "make_bands",
@@ -157,6 +163,7 @@ __all__ = [
     "probe_site",
     "psnr",
     "rank_correlation",
+    "reduce_images",
     "reference_range",
     "regional_intensities",
     "regional_volumes",

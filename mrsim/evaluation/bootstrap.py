@@ -33,7 +33,7 @@ class Interval:
     low: FloatArray
     high: FloatArray
     level: float
-    method: Method
+    method: str
     n: int
     n_boot: int
     n_failed: int
@@ -99,11 +99,7 @@ def bootstrap_ci(
         raise MetricInputError(
             f"statistic must return {(n_boot, *estimate.shape)} over replicates; got {replicates.shape}."
         )
-    jackknife = None
-    if method == "bca":
-        keep = ~np.eye(len(groups), dtype=bool)
-        rows = [np.concatenate([g for g, use in zip(groups, flag, strict=True) if use]) for flag in keep]
-        jackknife = np.stack([np.asarray(_call(single, data, r), dtype=np.float64) for r in rows])
+    jackknife = _leave_one_out(single, data, groups) if method == "bca" else None
     low, high, failed = _limits(estimate, replicates, jackknife, len(groups), level, method)
     return Interval(
         estimate=estimate,
@@ -115,6 +111,48 @@ def bootstrap_ci(
         n_boot=n_boot,
         n_failed=failed,
     )
+
+
+def jackknife_ci(
+    statistic: Callable[..., Any],
+    *arrays: npt.ArrayLike,
+    clusters: npt.ArrayLike | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Return a delete-one-subject jackknife interval: estimate -+ t(n - 1) standard errors.
+
+    For statistics that a bootstrap distorts because drawing a subject twice makes subjects more alike
+    (variances, site means over few subjects), and smooth enough for the jackknife (not quantiles).
+    Deterministic. Parameters as in `bootstrap_ci`; `n_boot` of the result is the number of subjects.
+    """
+    from scipy.special import stdtrit
+
+    data = [np.asarray(a) for a in arrays]
+    groups = _groups(data, clusters)
+    _check_options(groups, 10, level, METHODS[0])
+    n = len(groups)
+    estimate = np.asarray(_call(statistic, data, np.concatenate(groups)), dtype=np.float64)
+    leave = _leave_one_out(statistic, data, groups)
+    failed = int(np.count_nonzero(~np.isfinite(leave), axis=0).max(initial=0))
+    se = np.sqrt((n - 1) / n * np.sum((leave - leave.mean(axis=0)) ** 2, axis=0))
+    half = float(-stdtrit(n - 1, (1.0 - level) / 2.0)) * se
+    return Interval(
+        estimate=estimate,
+        low=estimate - half,
+        high=estimate + half,
+        level=level,
+        method="jackknife",
+        n=n,
+        n_boot=n,
+        n_failed=failed,
+    )
+
+
+def _leave_one_out(
+    statistic: Callable[..., Any], data: list[npt.NDArray[Any]], groups: list[npt.NDArray[np.int64]]
+) -> FloatArray:
+    rows = [np.concatenate([g for other, g in enumerate(groups) if other != k]) for k in range(len(groups))]
+    return np.stack([np.asarray(_call(statistic, data, r), dtype=np.float64) for r in rows])
 
 
 def _groups(data: list[npt.NDArray[Any]], clusters: npt.ArrayLike | None) -> list[npt.NDArray[np.int64]]:

@@ -50,6 +50,7 @@ from .inputs import FloatArray, MetricInputError, check_finite
 if TYPE_CHECKING:
     import pandas as pd
 
+Design = Literal["auto", "crossed", "nested"]
 TERMS = ("site_shift", "site_gain", "biology_lost", "biology_inflated", "confounded", "carried", "invented")
 
 
@@ -128,7 +129,7 @@ def dissect(
     site: npt.ArrayLike,
     subject: npt.ArrayLike,
     groups: npt.ArrayLike | None = None,
-    design: Literal["auto", "crossed", "nested"] = "auto",
+    design: Design = "auto",
 ) -> Dissection:
     """Split the error of harmonized scans; the module's docstring defines every term.
 

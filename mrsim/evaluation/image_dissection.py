@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .dissection import TERMS, Dissection, dissect
+from .dissection import Design, Dissection, dissect
 from .image_metrics import IntensityMatch
 from .image_structure import frequency_radius
 from .inputs import (
@@ -130,7 +130,28 @@ def match_set(
     return IntensityMatch(slope=slope, intercept=float(my - slope * mx))
 
 
-def dissect_images(
+@dataclass(frozen=True, kw_only=True)
+class ReducedSet:
+    """Images of a study, reduced to few elements per band without losing any inner product between them.
+
+    `raw`, `harmonized` and `truth` are (scan, element), `groups` the band centre [1/m] of every element as
+    text; with `site` and `subject` they are the arguments of `dissect` and `dissection_intervals`.
+    """
+
+    raw: FloatArray
+    harmonized: FloatArray
+    truth: FloatArray
+    groups: npt.NDArray[np.str_]
+    site: npt.NDArray[np.str_]
+    subject: npt.NDArray[np.str_]
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of `dissect`."""
+        names = ("raw", "harmonized", "truth", "groups", "site", "subject")
+        return {name: getattr(self, name) for name in names}
+
+
+def reduce_images(
     raw: Sequence[npt.ArrayLike],
     harmonized: Sequence[npt.ArrayLike],
     truth: Mapping[Hashable, npt.ArrayLike],
@@ -141,9 +162,11 @@ def dissect_images(
     voxel_size: Sequence[float],
     n_bands: int = 12,
     match: bool = True,
-    design: Literal["auto", "crossed", "nested"] = "auto",
-) -> Dissection:
-    """Return the dissection of a set of images, one group per frequency band (names: band centres in 1/m).
+) -> ReducedSet:
+    """Reduce a set of images for the dissection, one group per frequency band.
+
+    A dissection knows images only by their inner products, band by band. So every band's Fourier
+    coefficients are replaced by coordinates with the same Gram matrix: at most as many as there are images.
 
     Parameters
     ----------
@@ -158,61 +181,79 @@ def dissect_images(
     n_bands
         Number of radial bands up to Nyquist; corners of k-space go to the last.
     match
-        Bring the harmonized set (not the raw one) to the truth's units by `match_set` first.
-    design
-        See `dissect`.
+        Bring the raw and the harmonized set, each by its own `match_set`, to the truth's units first; so
+        identity still scores exactly nothing.
     """
-    if not len(raw) == len(harmonized) == len(site) == len(subject) or not raw:
+    if not len(raw) == len(harmonized) == len(site) == len(subject) or not len(raw):
         raise MetricInputError("raw, harmonized, site and subject must be equally many, at least one.")
     missing = sorted({str(s) for s in subject if s not in truth or s not in masks})
     if missing:
         raise MetricInputError(f"truth and masks must hold every subject; missing {missing}.")
     own = [masks[s] for s in subject]
-    line = IntensityMatch(slope=1.0, intercept=0.0)
-    if match:
-        line = match_set(harmonized, [truth[s] for s in subject], own)
-    bands = make_bands(list(masks.values()), voxel_size, n_bands=n_bands)
-    r = np.stack([bands.elements(v, m) for v, m in zip(raw, own, strict=True)])
-    h = np.stack([bands.elements(line.apply(v), m) for v, m in zip(harmonized, own, strict=True)])
+    goal = [truth[s] for s in subject]
+    same = IntensityMatch(slope=1.0, intercept=0.0)
+    lines = [match_set(images, goal, own) if match else same for images in (raw, harmonized)]
     people = list(dict.fromkeys(subject))
-    t = np.stack([bands.elements(truth[s], masks[s]) for s in people])
-    row = np.array([people.index(s) for s in subject])
-    codes = np.array([str(s) for s in subject])
+    bands = make_bands([masks[s] for s in people], voxel_size, n_bands=n_bands)
+    rows = [bands.elements(lines[0].apply(v), m) for v, m in zip(raw, own, strict=True)]
+    rows += [bands.elements(lines[1].apply(v), m) for v, m in zip(harmonized, own, strict=True)]
+    rows += [bands.elements(truth[s], masks[s]) for s in people]
     group = bands.groups()
-    parts: list[Dissection] = []
+    parts, names = [], []
     for band in range(n_bands):
-        # Band by band: the float64 working arrays stay small.
         take = np.flatnonzero(group == band)
         if take.size:
-            label = np.full(take.size, f"{bands.centres[band]:.4g}")
-            parts.append(
-                dissect(
-                    r[:, take],
-                    h[:, take],
-                    t[:, take][row],
-                    site=np.asarray(site),
-                    subject=codes,
-                    groups=label,
-                    design=design,
-                )
-            )
-    return _join(parts)
-
-
-def _join(parts: list[Dissection]) -> Dissection:
-    def stack(name: str) -> FloatArray:
-        return np.concatenate([getattr(p, name) for p in parts])
-
-    first = parts[0]
-    return Dissection(
-        groups=tuple(g for p in parts for g in p.groups),
-        raw={t: np.concatenate([p.raw[t] for p in parts]) for t in TERMS},
-        harmonized={t: np.concatenate([p.harmonized[t] for p in parts]) for t in TERMS},
-        biology_energy=stack("biology_energy"),
-        retained=stack("retained"),
-        retained_raw=stack("retained_raw"),
-        design=first.design,
-        n_scans=first.n_scans,
-        n_subjects=first.n_subjects,
-        n_dropped=first.n_dropped,
+            parts.append(_coordinates(np.stack([r[take] for r in rows])))
+            names += [f"{bands.centres[band]:.4g}"] * parts[-1].shape[1]
+    coordinates = np.concatenate(parts, axis=1)
+    n = len(rows) - len(people)
+    order = [people.index(s) for s in subject]
+    return ReducedSet(
+        raw=coordinates[: n // 2],
+        harmonized=coordinates[n // 2 : n],
+        truth=coordinates[n:][order],
+        groups=np.array(names),
+        site=np.array([str(s) for s in site]),
+        subject=np.array([str(s) for s in subject]),
     )
+
+
+def dissect_images(
+    raw: Sequence[npt.ArrayLike],
+    harmonized: Sequence[npt.ArrayLike],
+    truth: Mapping[Hashable, npt.ArrayLike],
+    masks: Mapping[Hashable, npt.ArrayLike],
+    *,
+    site: Sequence[Any],
+    subject: Sequence[Hashable],
+    voxel_size: Sequence[float],
+    n_bands: int = 12,
+    match: bool = True,
+    design: Design = "auto",
+) -> Dissection:
+    """Return the dissection of a set of images: `reduce_images`, then `dissect`, with their parameters.
+
+    The groups are named by band centres [1/m].
+    """
+    reduced = reduce_images(
+        raw,
+        harmonized,
+        truth,
+        masks,
+        site=site,
+        subject=subject,
+        voxel_size=voxel_size,
+        n_bands=n_bands,
+        match=match,
+    )
+    return dissect(**reduced.arguments(), design=design)
+
+
+def _coordinates(rows: npt.NDArray[np.float32]) -> FloatArray:
+    """Return few coordinates (row, element) with the Gram matrix of `rows`."""
+    if rows.shape[1] <= rows.shape[0]:
+        return rows.astype(np.float64)
+    # float64 before the product: differences of near-equal images are what the dissection lives on.
+    wide = rows.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

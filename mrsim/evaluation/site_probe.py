@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from .inputs import FloatArray, MetricInputError, check_finite
 
-Model = Literal["linear", "logistic", "forest", "boosting"]
-MODELS: tuple[Model, ...] = ("linear", "logistic", "forest", "boosting")
+Model = Literal["kernel", "linear", "logistic", "forest", "boosting"]
+MODELS: tuple[Model, ...] = ("kernel", "linear", "logistic", "forest", "boosting")
 Codes = npt.NDArray[np.int64]
 
 
@@ -37,16 +37,16 @@ class ProbeOptions:
         `linear`: ridge regression on the one-hot site, solved in closed form for all shuffles at once (needs
         no sklearn); `logistic`, `forest` (extremely randomised trees) and `boosting` are sklearn's.
     n_permutations
-        Shuffles of the null. `linear` takes thousands, the others cost one training each.
+        Shuffles of the null. `kernel` and `linear` take thousands, sklearn's cost one training each.
     n_folds
         Folds of subjects (fewer subjects: leave one out).
     center_subjects
         Subtract each subject's mean descriptors; `auto`: where every subject was seen on at least two sites.
     ridge
-        Penalty of `linear` per descriptor (descriptors are standardised) and inverse C of `logistic`.
+        Penalty of `kernel` and `linear`, and inverse C of `logistic`.
     """
 
-    model: Model = "linear"
+    model: Model = "kernel"
     n_permutations: int = 500
     n_folds: int = 10
     center_subjects: bool | Literal["auto"] = "auto"
@@ -131,7 +131,8 @@ def frozen_probe(
 ) -> ProbeResult:
     """Judge a probe trained on raw scans on harmonized scans of unseen subjects.
 
-    Flattering, never a score. The rows of `raw` and `harmonized` are the same scans.
+    Flattering, never a score. Descriptors are centred per subject only if the options say so outright, since
+    a frozen classifier sees one scan at a time. The rows of `raw` and `harmonized` are the same scans.
     """
     return _probe(raw, harmonized, site, subject, rng, options or ProbeOptions(), frozen=True)
 
@@ -180,15 +181,16 @@ def _probe(
             f"a probe needs at least 2 sites with 2 subjects each; got subjects per site {per_site}."
         )
     travels = all(np.unique(codes[owners == s]).size > 1 for s in range(int(owners.max()) + 1))
-    centered = travels if options.center_subjects == "auto" else bool(options.center_subjects)
+    auto = travels and not frozen
+    centered = auto if options.center_subjects == "auto" else bool(options.center_subjects)
     if centered:
         x, z = _center(x, owners), _center(z, owners)
     folds = _folds(codes, owners, options.n_folds, rng)
     truth = np.concatenate(
         [codes[None], _shuffle(codes, owners, options.n_permutations, rng, within=travels)]
     )
-    if options.model == "linear":
-        predicted = _linear(x, z, truth, folds, names.size, options.ridge)
+    if options.model in ("kernel", "linear"):
+        predicted = _kernel(x, z, truth, folds, names.size, options)
     else:
         predicted = _sklearn(x, z, truth, folds, options, rng)
     scores = _balanced(truth, predicted, names.size)
@@ -246,21 +248,32 @@ def _standardise(train: FloatArray, test: FloatArray) -> tuple[FloatArray, Float
     return (train[:, keep] - mean[keep]) / sd[keep], (test[:, keep] - mean[keep]) / sd[keep]
 
 
-def _linear(x: FloatArray, z: FloatArray, truth: Codes, folds: Codes, n_sites: int, ridge: float) -> Codes:
+def _kernel(
+    x: FloatArray, z: FloatArray, truth: Codes, folds: Codes, n_sites: int, options: ProbeOptions
+) -> Codes:
     """Predict all labellings (labelling, scan) with one kernel ridge smoother per fold: it sees no label."""
     predicted = np.empty_like(truth)
     for fold in np.unique(folds):
         held = folds == fold
         a, b = _standardise(x[~held], z[held])
-        size = max(a.shape[1], 1)
-        kernel = a @ a.T / size + ridge * np.eye(a.shape[0])
-        smoother = np.linalg.solve(kernel, (b @ a.T / size).T).T
+        kernel, cross = _similarity(a, a, options.model), _similarity(b, a, options.model)
+        smoother = np.linalg.solve(kernel + options.ridge * np.eye(a.shape[0]), cross.T).T
         one_hot = (truth[:, ~held, None] == np.arange(n_sites)).astype(np.float64)
         share = one_hot.mean(axis=1, keepdims=True)
         # Dividing by the class share makes unequal sites vote alike.
         votes = np.einsum("ti,pik->ptk", smoother, (one_hot - share) / np.maximum(share, 1e-12))
         predicted[:, held] = np.argmax(np.where(share > 0.0, votes, -np.inf), axis=-1)
     return predicted
+
+
+def _similarity(a: FloatArray, b: FloatArray, model: str) -> FloatArray:
+    size = max(a.shape[1], 1)
+    linear = a @ b.T / size
+    if model == "linear":
+        return np.asarray(linear)
+    distance = np.sum(a * a, axis=1)[:, None] / size + np.sum(b * b, axis=1)[None, :] / size - 2.0 * linear
+    # Standardised descriptors of two unrelated scans are 2 apart: one unit of bandwidth.
+    return np.asarray(np.exp(-0.5 * np.maximum(distance, 0.0)))
 
 
 def _sklearn(

@@ -43,7 +43,9 @@ def make_brain(shape=(50, 60, 44), size=1.0, ventricle=1.0, sub=2):
     ventricles = ellipsoid(8, 15, 7, ventricle)
     whole, p, w, v = map(coarse, (outer | pial, pial, white & ~ventricles, ventricles))
     fractions = np.stack([whole - p + v, p - w - v, w])
-    mask = whole > 0.5
+    # Rim voxels shared with air would look like other tissues: they stay out, as an eroded mask keeps them
+    # out.
+    mask = whole > 0.999
     volumes = {
         t: float(f[mask].sum()) * 8e-3 for t, f in zip(TISSUES, fractions.astype(np.float64), strict=True)
     }

@@ -41,7 +41,9 @@ def test_clusters_are_drawn_whole(rng):
     # Ten scans of each of five people who differ, not the scans: the interval must be that of five people.
     people = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
     subject = np.repeat(np.arange(5), 10)
-    clustered = ev.bootstrap_ci(mean, people[subject], rng=rng, clusters=subject, n_boot=4000, vectorised=True)
+    clustered = ev.bootstrap_ci(
+        mean, people[subject], rng=rng, clusters=subject, n_boot=4000, vectorised=True
+    )
     honest = ev.bootstrap_ci(mean, people, rng=rng, n_boot=4000, vectorised=True)
     naive = ev.bootstrap_ci(mean, people[subject], rng=rng, n_boot=4000, vectorised=True)
     assert clustered.n == 5
@@ -92,8 +94,8 @@ def coverage(method, n, draws, rng, n_boot=400):
 
 
 def test_six_subjects_need_the_expanded_interval(rng):
-    # Theory for n = 6: percentile about 0.86, expanded near 0.95 (bounded by 400 replicates). Binomial sd with 600
-    # draws: 0.014 and 0.010; three of them.
+    # Theory for n = 6: percentile about 0.86, expanded near 0.95 (bounded by 400 replicates). Binomial sd
+    # with 600 draws: 0.014 and 0.010; three of them.
     assert coverage("percentile", 6, 600, rng) < 0.91
     assert coverage("expanded", 6, 600, rng) > 0.91
 
@@ -103,3 +105,17 @@ def test_six_subjects_need_the_expanded_interval(rng):
 def test_coverage_with_forty_subjects(method, rng):
     # 2000 draws: binomial sd 0.005; the methods' own error at n = 40 is about 0.01.
     assert coverage(method, 40, 2000, rng, n_boot=1000) == pytest.approx(0.95, abs=0.025)
+
+
+def test_jackknife_of_a_mean_is_the_t_interval(rng):
+    x = rng.normal(size=9)
+    ours = ev.jackknife_ci(np.mean, x)
+    low, high = stats.t.interval(0.95, 8, loc=x.mean(), scale=stats.sem(x))
+    assert ours.scalars() == pytest.approx((x.mean(), low, high), rel=1e-9)
+
+
+def test_jackknife_leaves_whole_subjects_out(rng):
+    people = rng.normal(size=6)
+    clustered = ev.jackknife_ci(np.mean, np.repeat(people, 4), clusters=np.repeat(np.arange(6), 4))
+    assert clustered.scalars() == pytest.approx(ev.jackknife_ci(np.mean, people).scalars())
+    assert clustered.n == 6

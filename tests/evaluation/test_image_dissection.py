@@ -56,7 +56,9 @@ def test_band_terms_add_up_to_the_voxel_error(study):
     result = split(study, blurred, match=False)
     # float32 transforms.
     assert sum(result.raw[t].sum() for t in TERMS) == pytest.approx(voxel_mse(study, study["raw"]), rel=1e-4)
-    assert sum(result.harmonized[t].sum() for t in TERMS) == pytest.approx(voxel_mse(study, blurred), rel=1e-4)
+    assert sum(result.harmonized[t].sum() for t in TERMS) == pytest.approx(
+        voxel_mse(study, blurred), rel=1e-4
+    )
 
 
 def test_blur_destroys_biology_and_invents_next_to_nothing(study):
@@ -71,8 +73,9 @@ def test_blur_destroys_biology_and_invents_next_to_nothing(study):
 
 
 def test_retained_is_the_transfer_function_of_a_blur(rng):
-    # White texture in a full box, blur with periodic borders: no leakage, so the gain of a band is the mean of
-    # exp(-(2 pi k sigma)^2 / 2) over the band's coefficients, weighted by their energy (alike for white noise).
+    # White texture in a full box, blur with periodic borders: no leakage, so the gain of a band is the mean
+    # of exp(-(2 pi k sigma)^2 / 2) over the band's coefficients, weighted by their energy (alike for white
+    # noise).
     sigma, shape = 1.0, (24, 20, 22)
     truth = {f"s{i}": rng.normal(size=shape) for i in range(6)}
     site, subject = list(SITES) * 6, [f"s{i}" for i in range(6) for _ in SITES]
@@ -86,13 +89,17 @@ def test_retained_is_the_transfer_function_of_a_blur(rng):
     k = np.sqrt(sum(a**2 for a in axes))
     band = np.minimum((k * 2 * 2e-3 * 5).astype(int), 4)
     expected = [np.exp(-0.5 * (2 * np.pi * k[band == b] * sigma * 2e-3) ** 2).mean() for b in range(5)]
-    # Hundreds of coefficients per band times six people; the sampled Gaussian differs from its transform by < 0.01.
+    # Hundreds of coefficients per band times six people; the sampled Gaussian differs from its transform by
+    # < 0.01.
     assert result.retained == pytest.approx(expected, abs=0.03)
 
 
-def test_identity_and_oracle(study):
-    same = split(study, study["raw"], match=False).pooled()
-    assert same["gap_closed"] == pytest.approx(0.0, abs=1e-9)
+@pytest.mark.parametrize("match", [True, False])
+def test_identity_and_oracle(study, match):
+    same = split(study, study["raw"], match=match).pooled()
+    for name in ("gap_closed", "fixed", "destroyed", "invented"):
+        # Square roots of rounding in the Gram matrices.
+        assert same[name] == pytest.approx(0.0, abs=1e-6)
     oracle = split(study, [study["truth"][s] for s in study["subject"]], match=False).pooled()
     assert oracle["gap_closed"] == pytest.approx(1.0)
     assert oracle["left"] == pytest.approx(0.0, abs=1e-9)
@@ -114,3 +121,18 @@ def test_missing_truth_is_named(study):
     study["truth"].pop("s3")
     with pytest.raises(ev.MetricInputError, match="s3"):
         split(study, study["raw"])
+
+
+def test_reduction_keeps_every_inner_product(study):
+    masks = dict.fromkeys(study["truth"], study["mask"])
+    blurred = [gaussian_filter(i, 1.0) for i in study["raw"]]
+    reduced = ev.reduce_images(
+        study["raw"], blurred, study["truth"], masks,
+        site=study["site"], subject=study["subject"], voxel_size=VOXEL, n_bands=6, match=False,
+    )  # fmt: skip
+    assert reduced.raw.shape[1] <= 6 * (18 + 18 + 6)
+    inside = study["mask"]
+    for a, b in ((0, 0), (0, 1), (3, 17)):
+        direct = np.mean(study["raw"][a][inside] * blurred[b][inside])
+        # float32 elements.
+        assert reduced.raw[a] @ reduced.harmonized[b] == pytest.approx(direct, rel=1e-4)

@@ -40,7 +40,9 @@ def test_symmetry(name, pair):
 
 def test_nrmse_is_not_symmetric_since_the_reference_scales_it(pair):
     image, reference, mask = pair
-    assert ev.nrmse(2 * image, reference, mask) != pytest.approx(ev.nrmse(reference, 2 * image, mask), rel=0.01)
+    assert ev.nrmse(2 * image, reference, mask) != pytest.approx(
+        ev.nrmse(reference, 2 * image, mask), rel=0.01
+    )
 
 
 @pytest.mark.parametrize("name", ["mae", "rmse", "nrmse", "psnr", "correlation"])
