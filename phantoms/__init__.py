@@ -11,8 +11,8 @@ from typing import Any
 _HOME = {
     "CohortError": "cohort",
     "CohortSpec": "cohort",
-    "Ellipsoid": "shepp_logan",
-    "EllipsoidPhantom": "shepp_logan",
+    "Ellipsoid": "ellipsoids",
+    "EllipsoidPhantom": "ellipsoids",
     "Phantom": "phantom",
     "PhantomError": "phantom",
     "PhantomFileError": "io",

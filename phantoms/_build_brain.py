@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def tube(t: Template, points: NDArray[np.float64]) -> Array:
     """Signed distance [mm] to a tube along (x, y, z, radius) points, mirrored at x = 0."""
     best = np.full(t.x.shape, np.inf, np.float32)
     ax = np.abs(t.x)
-    for p, q in zip(points[:-1], points[1:], strict=True):
+    for p, q in pairwise(points):
         d = q[:3] - p[:3]
         u = ((ax - p[0]) * d[0] + (t.y - p[1]) * d[1] + (t.z - p[2]) * d[2]) / float(d @ d)
         u = np.clip(u, 0.0, 1.0)
@@ -156,7 +157,9 @@ def nuclei(t: Template, blocked: Array, targets: Mapping[str, float]) -> dict[st
         ((np.abs(t.x) - 26.0 + tilt) / 6.0) ** 2 + ((t.y - 2.0) / 17.0) ** 2 + ((t.z - 1.0) / 12.5) ** 2
     )
     pallidum = np.sqrt(
-        ((np.abs(t.x) - 19.5 + 0.35 * (t.y + 4)) / 4.2) ** 2 + ((t.y + 4.0) / 10.0) ** 2 + ((t.z + 0.5) / 7.0) ** 2
+        ((np.abs(t.x) - 19.5 + 0.35 * (t.y + 4)) / 4.2) ** 2
+        + ((t.y + 4.0) / 10.0) ** 2
+        + ((t.z + 0.5) / 7.0) ** 2
     )
     scores: dict[str, Array] = {
         "caudate": caudate + 6.0 * not_gm + 4.0 * dark,
@@ -212,7 +215,9 @@ def sharpen(p: Array, room: Array, targets: NDArray[np.float64], power: float = 
 def cerebellum(t: Template, room: Array, gm_volume: float, wm_volume: float) -> tuple[Array, Array, Array]:
     """Return (gm, wm, csf) of the cerebellum from the T1 image, which shows its white matter better."""
     csf = room * np.clip((150.0 - t.t1) / (150.0 - T1_CSF), 0.0, 1.0)
-    wm = at_volume(np.asarray((190.0 - t.t1) / 6.0, np.float32), np.asarray(room - csf, np.float32), wm_volume)
+    wm = at_volume(
+        np.asarray((190.0 - t.t1) / 6.0, np.float32), np.asarray(room - csf, np.float32), wm_volume
+    )
     gm = room - csf - wm
     # Sulci between the folia are averaged away: the missing fluid is taken where the T1 image is darkest.
     excess = float(gm.sum(dtype=np.float64)) - gm_volume

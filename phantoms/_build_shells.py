@@ -99,7 +99,7 @@ def shells(t: Template, icv: Array, rng: np.random.Generator) -> dict[str, Array
     canal = cord - 3.5
     vertebra = np.minimum(canal - 4.0, tube(t, np.array([(0, -26, -88, 12.0), (0, -26, -140, 12.0)])))
     vertebra = np.maximum(vertebra, t.z + 80.0)
-    jaw = np.maximum(ellipsoid(t, (0, 42, -92), (46, 42, 20)), -ellipsoid(t, (0, 36, -92), (36, 38, 30)))
+    jaw = np.maximum(ellipsoid(t, (0, 32, -92), (44, 40, 18)), -ellipsoid(t, (0, 26, -92), (35, 37, 28)))
     eyes = ellipsoid(t, (32, 66, -36), (12, 12, 12))
 
     room = soft(head)
@@ -111,19 +111,20 @@ def shells(t: Template, icv: Array, rng: np.random.Generator) -> dict[str, Array
         np.subtract(room, got, out=room)
 
     room -= np.minimum(soft(icv), room)
-    outside = np.clip(icv - 2.0, -1, 1)  # cavities keep a thin plate of bone to the brain
-    air = soft(np.maximum(np.maximum(air_cavities(t), -outside * 4.0), 0.0 * icv + air_cavities(t)))
-    room -= np.minimum(air, room)
+    # The cavities keep a thin plate of bone to the brain.
+    room -= np.minimum(soft(np.asarray(np.maximum(air_cavities(t), 2.0 - icv), np.float32)), room)
     below = soft(np.asarray(t.z + 66.0, np.float32), 4.0)
     take("spinal_cord", soft(cord) * below)
     take("extracranial_fluid", soft(canal) * below)
-    table = soft(icv - inner) + soft(skull_outer) * (1.0 - soft(icv - diploe))
+    table = soft(np.asarray(icv - inner, np.float32)) + soft(skull_outer) * (
+        1.0 - soft(np.asarray(icv - diploe, np.float32))
+    )
     bone = soft(skull_outer)
     take("skull", np.asarray(np.clip(table, 0, 1) * bone, np.float32))
     take("marrow", bone)
     take("skin", np.asarray(1.0 - soft(head + SKIN), np.float32))
     take("extracranial_fluid", soft(eyes))
-    for body in (vertebra, jaw):
+    for body in (np.asarray(vertebra, np.float32), np.asarray(jaw, np.float32)):
         take("skull", np.asarray(soft(body) * (1.0 - soft(body + 2.0)), np.float32))
         take("marrow", soft(body))
     deep = soft(head + SKIN + FAT * vary[2])

@@ -8,7 +8,6 @@ of a mean adult of 30 years, repairs known class errors, paints deep nuclei, and
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +88,13 @@ def build(t: Template) -> tuple[dict[str, Array], float]:
     parts["ventricular_csf"], rim_wm = brain.ventricle_repair(t, zone, room)
     room = np.where(zone, 0.0, room).astype(np.float32)
     below = brain.cerebellum_zone(t)
-    cb = brain.cerebellum(t, np.asarray(room * below, np.float32), want["cerebellar_gm"], want["cerebellar_wm"])
+    cb_room = np.asarray(room * below, np.float32)
+    cb = brain.cerebellum(t, cb_room, want["cerebellar_gm"], want["cerebellar_wm"])
     parts["cerebellar_gm"], parts["cerebellar_wm"], cb_csf = cb
 
+    # The average's blurred edge of pons and medulla reads as grey matter: it is fluid.
+    around = (shell.signed_distance(stem > 0.5) < 3.0) & (t.z < -18) & ~below
+    room = np.where(around, 0.0, room).astype(np.float32)
     where = (room > 0) & ~below
     p = np.stack([t.gm[where], t.wm[where], np.clip(1.0 - t.gm[where] - t.wm[where], 0.0, 1.0)])
     wm = want["wm"] - float(rim_wm.sum(dtype=np.float64))
@@ -140,9 +143,11 @@ def write(path: Path, parts: dict[str, NDArray[np.uint8]], scale: float) -> None
         f.attrs["tissues"] = list(parts)
         for name, values in parts.items():
             box = ndimage.find_objects((values > 0).astype(np.int8))[0]
-            d = f.create_dataset(name, data=values[box], compression="gzip", compression_opts=9, track_times=False)
+            d = f.create_dataset(
+                name, data=values[box], compression="gzip", compression_opts=9, track_times=False
+            )
             d.attrs["start"] = [s.start for s in box]
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def main() -> None:

@@ -3,10 +3,12 @@
 The laws are our own simple forms. They agree in size with open statements of the literature and were checked
 against published brain charts, whose tables are not part of this package:
 
-* cortical grey matter shrinks by 0.35 %/y (Crivello 2014: 0.83 %/y at 65-82 y; Hedman 2012: brain 0 to 0.5 %/y)
+* cortical grey matter shrinks by 0.35 %/y (Crivello 2014: 0.83 %/y at 65-82 y; Hedman 2012: whole brain
+  0 to 0.5 %/y)
 * cerebral white matter is largest at about 29 y and falls with the square of the distance from there
 * ventricles grow by 2.2 %/y, about 0.3 mL/y in midlife
-* hippocampus loses 0.4 %/y over the whole adult span (meta-analysis of healthy aging: 0.85 %/y, older samples)
+* hippocampus loses 0.4 %/y over the whole adult span (meta-analysis of healthy aging, older samples:
+  0.85 %/y)
 """
 
 from __future__ import annotations
@@ -108,7 +110,8 @@ class CohortSpec:
     male_fraction : float
         Probability of a male subject.
     age_effect, sex_effect : float or dict
-        Multiplier of the age (sex) term, for all regions or per region (others keep 1). Zero plants no effect.
+        Multiplier of the age (sex) term, for all regions or per region (others keep 1). Zero plants no
+        effect.
     tissue_age_effect : float
         Multiplier of the age laws of the tissue parameters.
     volume_spread, tissue_spread, icv_spread, shape_spread : float
@@ -214,7 +217,13 @@ class Subject:
     def row(self) -> dict[str, Any]:
         """Return a flat table row: participant_id, age, sex, icv_ml and one target volume [mL] per region."""
         volumes = {f"{k}_ml": v * 1e6 for k, v in self.volumes.items()}
-        return {"participant_id": self.id, "age": self.age, "sex": self.sex, "icv_ml": self.icv * 1e6, **volumes}
+        return {
+            "participant_id": self.id,
+            "age": self.age,
+            "sex": self.sex,
+            "icv_ml": self.icv * 1e6,
+            **volumes,
+        }
 
 
 def sample_cohort(spec: CohortSpec) -> tuple[Subject, ...]:
@@ -271,9 +280,9 @@ def tissue_scale(
     """Return multipliers of tissue parameters for a subject.
 
     Age laws (small, because published signs disagree between regions): white matter T1 rises with the square
-    of the distance from 40 y (+1.1 % at 70 y), its T2 by 0.1 %/y after 50 y; cortical T1 falls by 0.04 %/y from
-    40 y; the susceptibility of the basal ganglia follows their iron, relative to 40 y, and T2' its inverse.
-    White matter, grey matter and deep nuclei share one residual per parameter and class.
+    of the distance from 40 y (+1.1 % at 70 y), its T2 by 0.1 %/y after 50 y; cortical T1 falls by 0.04 %/y
+    from 40 y; the susceptibility of the basal ganglia follows their iron, relative to 40 y, and T2' its
+    inverse. White matter, grey matter and deep nuclei share one residual per parameter and class.
 
     Parameters
     ----------
@@ -306,5 +315,4 @@ def tissue_scale(
                 factors["chi"] *= ratio**age_effect
                 factors["t2_prime"] = ratio**-age_effect
             out[name] = factors
-    # The relaxation time must stay ordered (T2 <= T1); both move by a few percent only.
     return out

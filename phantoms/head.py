@@ -88,9 +88,14 @@ def _load(voxel_size: tuple[float, float, float] | None) -> Phantom:
     truth: dict[str, Any] = {"volumes_ml": volumes, "notice": notice}
     truth["icv_ml"] = intracranial_volume(volumes)
     return Phantom(
-        name="icbm152", tissues=tissues, fractions=fractions, affine=affine, labels=labels, regions=dict(REGIONS),
+        name="icbm152",
+        tissues=tissues,
+        fractions=fractions,
+        affine=affine,
+        labels=labels,
+        regions=dict(REGIONS),
         truth=truth,
-    )  # fmt: skip
+    )
 
 
 def _average(
@@ -107,7 +112,7 @@ def _average(
     out = np.zeros((len(boxes), *size), np.float32)
     for k, (data, start) in enumerate(boxes):
         part = data.astype(np.float32) * np.float32(1 / 255)
-        begin = []
+        where = [slice(k, k + 1)]
         for a in range(3):
             lo = max(0, math.floor((start[a] - first[a]) / ratio[a]))
             hi = min(size[a], math.ceil((start[a] + data.shape[a] - first[a]) / ratio[a]))
@@ -116,8 +121,8 @@ def _average(
             edge = first[a] + lo * ratio[a] - start[a]
             result = _average_axis(flat, edge, ratio[a], hi - lo)
             part = result.reshape(*part.shape[:a], hi - lo, *part.shape[a + 1 :])
-            begin.append(lo)
-        out[(k, *(slice(b, b + n) for b, n in zip(begin, part.shape, strict=True)))] = part
+            where.append(slice(lo, hi))
+        out[tuple(where)] = part
     new = np.diag([*voxel_size, 1.0])
     for a in range(3):
         new[a, 3] = affine[a, 3] + (first[a] + 0.5 * ratio[a] - 0.5) * affine[a, a]
@@ -131,7 +136,7 @@ def _average_axis(data: NDArray[np.float32], first: float, ratio: float, size: i
     out = np.zeros((outer, size, inner), np.float32)
     for i in range(size):
         low, high = first + i * ratio, first + (i + 1) * ratio
-        for j in range(max(0, int(math.floor(low))), min(n, int(math.ceil(high)))):
+        for j in range(max(0, int(low)), min(n, int(high) + 1)):
             weight = np.float32((min(high, j + 1.0) - max(low, float(j))) / ratio)
             if weight <= 0:
                 continue
@@ -156,7 +161,7 @@ def region_labels(
     region_of = {t: r for r, t in REGION_TISSUES.items()}
     remainder = np.ones(best.shape, np.float32)
     for name, f in zip(tissues, fractions, strict=True):
-        box = _box(f)
+        box = bounding_box(f)
         g, b, out = f[box], best[box], labels[box]
         remainder[box] -= g
         region = region_of.get(name)
@@ -173,7 +178,7 @@ def region_labels(
     return labels
 
 
-def _box(f: NDArray[np.float32]) -> tuple[slice, slice, slice]:
+def bounding_box(f: NDArray[Any]) -> tuple[slice, slice, slice]:
     """Bounding box of the non-zero part of an array."""
     out = []
     for axis in range(3):
@@ -193,7 +198,7 @@ def region_volumes(
     out: dict[str, float] = {}
     for region, tissue in REGION_TISSUES.items():
         f = fractions[tissues.index(tissue)]
-        box = _box(f)
+        box = bounding_box(f)
         out[region] = float(f[box].sum(dtype=np.float64)) * unit
         if region in PAIRED:
             side = np.broadcast_to(left, f.shape)[box]

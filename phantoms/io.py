@@ -26,8 +26,8 @@ class PhantomFileError(ValueError):
 def save_phantom(path: str | Path, phantom: Phantom) -> None:
     """Write a phantom to an HDF5 file.
 
-    Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as uint8 without loss, others
-    as float32. The file appears under its name only when complete.
+    Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as uint8 without loss,
+    others as float32. The file appears under its name only when complete.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
             if phantom.labels is not None:
                 f.create_dataset("labels", data=phantom.labels, chunks=_chunk(phantom.shape), **options)
             f.flush()
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -105,7 +105,8 @@ def load_phantom(path: str | Path) -> Phantom:
                 raise PhantomFileError(f"{path}: format must be {FORMAT!r}; got {f.attrs.get('format')!r}.")
             if f.attrs.get("version") != VERSION:
                 raise PhantomFileError(
-                    f"{path}: version must be {VERSION}; got {f.attrs.get('version')!r}. Write it again with save_phantom."
+                    f"{path}: version must be {VERSION}; got {f.attrs.get('version')!r}. "
+                    "Write it again with save_phantom."
                 )
             return _read(f, path)
     except (OSError, RuntimeError) as error:
@@ -138,7 +139,9 @@ def _read(f: Any, path: Path) -> Phantom:
     d = _dataset(f, path, "fractions", ("u1", "f4"), 4, MAX_TISSUES * MAX_VOXELS)
     tissues = tuple(str(t) for t in header["tissues"])
     if d.shape[0] != len(tissues) or np.prod(d.shape[1:]) > MAX_VOXELS:
-        raise PhantomFileError(f"{path}: 'fractions' must have shape ({len(tissues)}, x, y, z); got {d.shape}.")
+        raise PhantomFileError(
+            f"{path}: 'fractions' must have shape ({len(tissues)}, x, y, z); got {d.shape}."
+        )
     fractions = np.empty(d.shape, np.float32)
     if d.dtype == np.uint8:
         levels = np.arange(256, dtype=np.float32) / np.float32(255.0)
@@ -174,7 +177,8 @@ def _header(f: Any, path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise PhantomFileError(f"{path}: 'header' must be JSON text; {error}.") from error
     needed = ("name", "tissues", "table", "scale", "regions", "truth", "chi_outside")
-    missing = [k for k in needed if not isinstance(header, dict) or k not in header]
-    if missing:
+    if not isinstance(header, dict):
+        raise PhantomFileError(f"{path}: 'header' must be a JSON object; got {type(header).__name__}.")
+    if missing := [k for k in needed if k not in header]:
         raise PhantomFileError(f"{path}: 'header' must have the keys {needed}; missing {missing}.")
     return header

@@ -82,7 +82,9 @@ class Phantom:
             raise PhantomError(f"tissues must be one or more different names; got {self.tissues}.")
         for name in self.tissues:
             if name not in self.table.curves:
-                raise PhantomError(f"tissue {name!r} must be in the table, which has {sorted(self.table.curves)}.")
+                raise PhantomError(
+                    f"tissue {name!r} must be in the table, which has {sorted(self.table.curves)}."
+                )
         if unknown := set(self.scale) - set(self.tissues):
             raise PhantomError(f"scale must name tissues of the phantom; got {sorted(unknown)}.")
         for name, factors in self.scale.items():
@@ -103,7 +105,9 @@ class Phantom:
                 )
         a = self.affine
         if a.shape != (4, 4) or not np.isfinite(a).all() or not np.array_equal(a[3], (0, 0, 0, 1)):
-            raise PhantomError(f"affine must be a finite (4, 4) matrix with last row 0 0 0 1; got {a.tolist()}.")
+            raise PhantomError(
+                f"affine must be a finite (4, 4) matrix with last row 0 0 0 1; got {a.tolist()}."
+            )
         # Relative to the voxel size: a determinant of 1e-9 is a healthy millimetre grid.
         if not abs(np.linalg.det(a[:3, :3])) > 1e-6 * np.prod(np.linalg.norm(a[:3, :3], axis=0)):
             raise PhantomError("affine must be invertible; its columns are (nearly) dependent.")

@@ -16,13 +16,16 @@ from .deformation import (
     Grid,
     exponential,
     jacobian,
+    lowest_jacobian,
     occupied_cells,
     potential_velocity,
+    pull,
     random_velocity,
     warp_packed,
 )
 from .head import (
     REGION_TISSUES,
+    bounding_box,
     icbm152_head,
     intracranial_volume,
     region_labels,
@@ -31,10 +34,11 @@ from .head import (
 from .phantom import Phantom, PhantomError
 
 SPACING = 3e-3
-ITERATIONS = 10
-CORRECTIONS = 2
-TOLERANCE = 0.005
-"""Relative error of a regional volume below which no further correction is made."""
+ROUNDS = 3
+ITERATIONS = 4
+CORRECTIONS = 3
+PROBE = 2.8e-3
+"""Voxel size [m] at which the achieved volumes are measured for the corrections."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +52,7 @@ class _Source:
     grid: Grid
     regions: dict[str, NDArray[np.float32]]
     inside: NDArray[np.float32]
+    body: NDArray[np.bool_]
     volumes: dict[str, float]
 
 
@@ -65,20 +70,24 @@ def _prepare(head: Phantom) -> _Source:
     off = head.affine[:3, :3] - np.diag(np.diag(head.affine[:3, :3]))
     if np.abs(off).max() > 0 or (np.diag(head.affine)[:3] <= 0).any():
         raise PhantomError(f"head must be on an axis-aligned RAS grid; got affine {head.affine.tolist()}.")
-    packed = np.empty((*head.shape, len(head.tissues)), np.uint16)
+    packed = np.zeros((*head.shape, len(head.tissues)), np.uint16)
+    present = np.zeros(head.shape, np.uint32)
     for k, f in enumerate(head.fractions):
-        packed[..., k] = np.rint(f * np.float32(65535.0))
+        box = bounding_box(f)
+        packed[(*box, k)] = np.rint(f[box] * np.float32(65535.0))
+        present[box] |= (f[box] > 0).astype(np.uint32) << np.uint32(k)
     grid = Grid.covering(head.affine, head.shape, SPACING, 6e-3)
     regions = {r: _to_coarse(head.fraction(t), head.affine, grid) for r, t in REGION_TISSUES.items()}
     inside = np.add.reduce(list(regions.values()))
     source = _Source(
         head=head,
         packed=packed,
-        cells=occupied_cells(packed),
+        cells=occupied_cells(present),
         frame=np.stack([head.affine[:3, 3], np.diag(head.affine)[:3]]),
         grid=grid,
         regions=regions,
         inside=inside,
+        body=_to_coarse(head.fraction(*head.tissues), head.affine, grid) > 0,
         volumes={r: float(f.sum(dtype=np.float64)) * SPACING**3 for r, f in regions.items()},
     )
     _PREPARED[:] = [source]
@@ -94,12 +103,17 @@ def _to_coarse(f: NDArray[np.float32], affine: NDArray[np.float64], grid: Grid) 
         weight = np.zeros((grid.shape[a], f.shape[a]), np.float32)
         weight[lower, np.arange(f.shape[a])] = 1.0 - (position - lower)
         weight[lower + 1, np.arange(f.shape[a])] += position - lower
-        out = np.moveaxis(np.tensordot(weight, out, axes=(1, a)), 0, a) * np.float32(affine[a, a] / grid.spacing)
+        out = np.moveaxis(np.tensordot(weight, out, axes=(1, a)), 0, a) * np.float32(
+            affine[a, a] / grid.spacing
+        )
     return np.ascontiguousarray(out, np.float32)
 
 
 def make_subject(
-    subject: Subject, head: Phantom | None = None, *, voxel_size: float | tuple[float, float, float] | None = None
+    subject: Subject,
+    head: Phantom | None = None,
+    *,
+    voxel_size: float | tuple[float, float, float] | None = None,
 ) -> Phantom:
     """Return the phantom of a subject.
 
@@ -119,9 +133,9 @@ def make_subject(
     Returns
     -------
     Phantom
-        Fractions in steps of 1/255, labels, and in `truth`: age, sex, icv_ml, volumes_ml (achieved, as counted
-        in the returned fractions), target_ml, expected_ml (the planted law), deformation statistics and tissue
-        scales.
+        Fractions in steps of 1/255, labels, and in `truth`: age, sex, icv_ml, volumes_ml (achieved, as
+        counted in the returned fractions), target_ml, expected_ml (the planted law), deformation statistics
+        and tissue scales.
     """
     source = _prepare(icbm152_head(None) if head is None else head)
     scale = (subject.icv / intracranial_volume(source.volumes)) ** (1.0 / 3.0)
@@ -130,15 +144,20 @@ def make_subject(
     wild = random_velocity(grid, rng, sigma=subject.shape_sigma / scale)
     fit = _Fit(source, wild, {r: v / scale**3 for r, v in subject.volumes.items()})
     size = np.broadcast_to(np.asarray(source.frame[1] if voxel_size is None else voxel_size, float), 3)
-    fit.iterate(ITERATIONS)
-    for attempt in range(CORRECTIONS + 1):
-        fractions, side, affine = _warp(source, fit.inverse(), scale, size)
-        volumes = region_volumes(fractions, source.head.tissues, side, affine)
+    if not (np.isfinite(size).all() and (size >= 2e-4).all() and (size <= 2e-2).all()):
+        raise PhantomError(f"voxel_size must be in metres, 0.2 mm to 20 mm; got {voxel_size}. 1 mm is 1e-3.")
+    for _ in range(ROUNDS):
+        fit.iterate(ITERATIONS)
+        fit.follow()
+    for _ in range(CORRECTIONS):
+        # Measured on the warped head itself, on a grid of coarse voxels with dense samples.
+        volumes = region_volumes(*_warp(source, fit.inverse(), scale, np.full(3, PROBE), 2))
         ratio = {r: subject.volumes[r] * 1e6 / volumes[r] for r in subject.volumes}
-        if attempt == CORRECTIONS or max(abs(math.log(q)) for q in ratio.values()) < TOLERANCE:
-            break
-        fit.retarget(ratio)
-        fit.iterate(3)
+        fit.retarget(ratio, subject.icv * 1e6 / intracranial_volume(volumes))
+        fit.iterate(ITERATIONS)
+    sub = max(1, round(float(size.max() / source.frame[1].min() / scale)))
+    fractions, tissues, side, affine = _warp(source, fit.inverse(), scale, size, sub)
+    volumes = region_volumes(fractions, tissues, side, affine)
     labels = region_labels(fractions, source.head.tissues, side)
     truth = _truth(subject, fit, volumes, scale)
     if "notice" in source.head.truth:
@@ -170,13 +189,14 @@ class _Fit:
         self.total = intracranial_volume(source.volumes)
         self.rest = 0.0
         self.velocity = wild
+        self.moving = source.regions
         self.jacobian = np.ones_like(source.inside)
 
     def _solve(self) -> None:
         d = np.zeros_like(self.source.inside)
         for region, a in self.amount.items():
-            d += np.float32(a) * self.source.regions[region]
-        d += np.float32(self.rest) * self.source.regions["sulcal_csf"]
+            d += np.float32(a) * self.moving[region]
+        d += np.float32(self.rest) * self.moving["sulcal_csf"]
         v = potential_velocity(d, SPACING) * self.window
         self.velocity = np.asarray(self.wild + v, np.float32)
 
@@ -193,11 +213,25 @@ class _Fit:
             self.rest += math.log(max(want, 1e-6) / self._volume(csf))
         self._solve()
 
+    def follow(self) -> None:
+        """Let the divergence act where the regions are along the flow, not only where they start.
+
+        A stationary field acts at fixed places, but a growing region moves out of its first place; averaging
+        over start, middle and end spreads the growth evenly and keeps the map far from folding.
+        """
+        names = list(self.source.regions)
+        start = np.stack([self.source.regions[r] for r in names])
+        middle = pull(start, exponential(-0.5 * self.velocity, SPACING), SPACING)
+        end = pull(start, exponential(-self.velocity, SPACING), SPACING)
+        mean = 0.25 * start + 0.5 * middle + 0.25 * end
+        self.moving = dict(zip(names, mean, strict=True))
+
     def _volume(self, f: NDArray[np.float32]) -> float:
         return float((f * self.jacobian).sum(dtype=np.float64)) * SPACING**3
 
-    def retarget(self, ratio: dict[str, float]) -> None:
-        """Correct the targets by what a measurement on the final grid still misses."""
+    def retarget(self, ratio: dict[str, float], total: float) -> None:
+        """Correct the targets by what a measurement on the warped head still misses."""
+        self.total *= total
         for region, factor in ratio.items():
             self.targets[region] *= factor
             self.amount[region] += math.log(factor)
@@ -208,9 +242,9 @@ class _Fit:
 
 
 def _warp(
-    source: _Source, u: Field, scale: float, size: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
-    """Pull the head through the deformation onto a grid of the given voxel size."""
+    source: _Source, u: Field, scale: float, size: NDArray[np.float64], sub: int
+) -> tuple[NDArray[np.float32], tuple[str, ...], NDArray[np.float32], NDArray[np.float64]]:
+    """Pull the head through the deformation; return fractions, tissues, share of the left side and affine."""
     low = (source.frame[0] - 0.5 * source.frame[1]) * scale
     high = low + np.asarray(source.head.shape) * source.frame[1] * scale
     shape = [int(n) for n in np.ceil((high - low) / size - 1e-9)]
@@ -219,6 +253,8 @@ def _warp(
     out = np.zeros((len(source.head.tissues), *shape), np.uint8)
     side = np.zeros(shape, np.uint8)
     grid = source.grid
+    reach = np.sqrt((u**2).sum(axis=0)).max() + 0.5 * np.linalg.norm(size) / scale
+    near = ndimage.binary_dilation(source.body, iterations=1 + math.ceil(reach / grid.spacing))
     warp_packed(
         source.packed,
         source.cells,
@@ -226,19 +262,29 @@ def _warp(
         u,
         np.stack([np.asarray(grid.origin), np.full(3, grid.spacing)]),
         np.stack([start, size]) / scale,
-        (shape[0], shape[1], shape[2]),
-        max(1, round(float(size.max() / source.frame[1].min() / scale))),
+        near,
+        sub,
         out,
         side,
     )
     affine = np.diag([*size.tolist(), 1.0])
     affine[:3, 3] = start
     levels = np.arange(256, dtype=np.float32) / np.float32(255.0)
-    return levels[out], levels[side], affine
+    fractions = np.zeros(out.shape, np.float32)
+    for codes, f in zip(out, fractions, strict=True):
+        box = bounding_box(codes)
+        f[box] = levels[codes[box]]
+    return fractions, source.head.tissues, levels[side], affine
 
 
 def _truth(subject: Subject, fit: _Fit, volumes: dict[str, float], scale: float) -> dict[str, Any]:
     u = exponential(fit.velocity, SPACING)
+    lowest = min(lowest_jacobian(u, SPACING), lowest_jacobian(fit.inverse(), SPACING))
+    if not lowest > 0:
+        raise PhantomError(
+            f"the deformation of {subject.id} must not fold; got a Jacobian of {lowest:.3f}. "
+            "Its volumes are too far from the head's: narrow the cohort's spreads or ages."
+        )
     j = jacobian(u, SPACING)[fit.window > 0]
     length = np.sqrt((u**2).sum(axis=0))[fit.window > 0] * scale
     return {
@@ -255,7 +301,7 @@ def _truth(subject: Subject, fit: _Fit, volumes: dict[str, float], scale: float)
         "tissue_scale": subject.scale,
         "deformation": {
             "linear_scale": scale,
-            "jacobian_min": float(j.min()),
+            "jacobian_min": lowest,
             "jacobian_max": float(j.max()),
             "jacobian_log_sd": float(np.log(np.maximum(j, 1e-6)).std()),
             "displacement_mean_mm": float(length.mean() * 1e3),

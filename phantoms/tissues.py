@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ class TissueCurve:
         lengths = {len(v) for v in (self.b0, self.t1, self.t2, self.t2_prime)}
         if lengths != {len(self.b0)} or not self.b0:
             raise TissueError(f"tissue {self.name!r} must have one t1, t2 and t2_prime per field.")
-        if any(b <= 0 for b in self.b0) or any(a >= b for a, b in zip(self.b0, self.b0[1:], strict=False)):
+        if any(b <= 0 for b in self.b0) or any(a >= b for a, b in pairwise(self.b0)):
             raise TissueError(f"b0 of tissue {self.name!r} must be positive and increasing; got {self.b0}.")
         if self.verified and len(self.verified) != len(self.b0):
             raise TissueError(f"verified of tissue {self.name!r} must have one entry per field.")
@@ -255,14 +256,18 @@ class TissueTable:
         curves = {}
         for name, entry in data.items():
             try:
-                times = {k: tuple(math.inf if v is None else float(v) for v in entry[k]) for k in _TIMES}
                 curves[name] = TissueCurve(
                     name=name,
-                    b0=tuple(float(v) for v in entry["b0"]),
+                    b0=_times(entry["b0"]),
+                    t1=_times(entry["t1"]),
+                    t2=_times(entry["t2"]),
+                    t2_prime=_times(entry["t2_prime"]),
+                    pd=float(entry["pd"]),
+                    chi=float(entry["chi"]),
+                    adc=float(entry["adc"]),
+                    shift_ppm=float(entry["shift_ppm"]),
                     sources={str(k): str(v) for k, v in entry.get("sources", {}).items()},
                     verified=tuple(bool(v) for v in entry.get("verified", ())),
-                    **times,
-                    **{k: float(entry[k]) for k in ("pd", "chi", "adc", "shift_ppm")},
                 )
             except (KeyError, TypeError, AttributeError) as error:
                 raise TissueError(f"tissue table entry {name!r} is not complete: {error!r}.") from error
@@ -270,6 +275,11 @@ class TissueTable:
 
 
 _TIMES = ("t1", "t2", "t2_prime")
+
+
+def _times(values: Any) -> tuple[float, ...]:
+    """Numbers of a JSON list; None stands for infinity."""
+    return tuple(math.inf if v is None else float(v) for v in values)
 
 
 @cache

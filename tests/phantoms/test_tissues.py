@@ -1,0 +1,118 @@
+import math
+
+import numpy as np
+import pytest
+
+from phantoms import TissueCurve, TissueError, TissueProperties, TissueTable, default_tissue_table
+
+TABLE = default_tissue_table()
+
+
+@pytest.mark.parametrize(
+    ("name", "b0", "t1", "t2"),
+    [
+        ("wm", 1.5, 0.646, 0.080),  # Wright 2008 (T1), Cox & Gowland 2010 (T2)
+        ("wm", 3.0, 0.838, 0.071),
+        ("wm", 7.0, 1.126, 0.047),
+        ("gm", 1.5, 1.197, 0.087),
+        ("gm", 3.0, 1.607, 0.076),
+        ("gm", 7.0, 1.939, 0.047),
+        ("putamen", 3.0, 1.332, 0.049),
+        ("csf", 3.0, 4.163, 2.1),
+    ],
+)
+def test_published_values_are_met_at_the_tabulated_fields(name, b0, t1, t2):
+    p = TABLE.at(name, b0)
+    assert p.t1 == pytest.approx(t1, rel=1e-9)  # interpolation passes through its nodes
+    assert p.t2 == pytest.approx(t2, rel=1e-9)
+
+
+def test_t2_star_is_the_published_one():
+    # Peters 2007: WM 53.2 ms, GM 66.0 ms at 3 T; T2' is defined by 1/T2* - 1/T2.
+    assert TABLE.at("wm", 3.0).t2_star == pytest.approx(0.0532, rel=1e-9)
+    assert TABLE.at("gm", 3.0).t2_star == pytest.approx(0.0660, rel=1e-9)
+
+
+def test_susceptibility_law_replaces_a_t2_star_above_t2():
+    # 0.55 T: R2' = 137 * (0.0059 + 0.0359) * 0.55 / 3 (Shin 2021).
+    assert 1 / TABLE.at("wm", 0.55).t2_prime == pytest.approx(137 * 0.0418 * 0.55 / 3, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["wm", "gm", "thalamus", "putamen"])
+def test_interpolation_is_monotone_in_the_field(name):
+    t1 = [TABLE.at(name, b).t1 for b in np.linspace(0.55, 7.0, 200)]
+    assert (np.diff(t1) > 0).all()
+    t2 = [TABLE.at(name, b).t2_star for b in np.linspace(1.5, 7.0, 200)]
+    assert (np.diff(t2) <= 1e-12).all()
+
+
+def test_magnetom_prisma_field_lies_between_its_neighbours():
+    for name in ("wm", "gm"):
+        low, mid, high = (TABLE.at(name, b).t1 for b in (1.5, 2.89, 3.0))
+        assert low < mid < high
+        assert (high - mid) / (high - low) < 0.2  # 2.89 T is close to 3 T
+
+
+def test_values_outside_the_table_are_held_and_not_verified():
+    assert TABLE.at("wm", 9.4).t1 == TABLE.at("wm", 7.0).t1
+    assert not TABLE.at("wm", 9.4).verified
+    assert TABLE.at("wm", 3.0).verified
+
+
+def test_unread_sources_are_never_called_verified():
+    assert not TABLE.at("thalamus", 3.0).verified
+    assert not TABLE.at("wm", 0.55).verified
+    assert not TABLE.at("hippocampus", 3.0).verified  # alias: a choice
+    for name in TABLE.names:
+        assert TABLE.at(name, 3.0).sources, name
+
+
+def test_every_tissue_is_physical_at_every_field():
+    for name in TABLE.names:
+        for b0 in np.geomspace(0.3, 9.4, 40):
+            p = TABLE.at(name, b0)
+            assert 0 < p.t2_star <= p.t2 * (1 + 1e-12)  # round-off where T2' is infinite
+            assert p.t2 <= p.t1
+
+
+def test_chi_is_the_sum_of_its_parts():
+    assert TABLE.at("gm", 3).chi == pytest.approx(0.0200)
+    assert TABLE.at("wm", 3).chi == pytest.approx(-0.0300)
+    assert TABLE.at("fat", 3).shift_ppm == -3.4
+
+
+def test_table_round_trip_through_json():
+    assert TissueTable.from_dict(TABLE.to_dict()) == TABLE
+
+
+def test_scaled_multiplies_and_refuses_unknown_keys():
+    p = TABLE.at("wm", 3.0).scaled({"t1": 1.02})
+    assert p.t1 == pytest.approx(0.838 * 1.02)
+    with pytest.raises(TissueError, match="scale of tissue 'wm' must map"):
+        TABLE.at("wm", 3.0).scaled({"t3": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"t1": 0.05}, "t2 must not exceed t1"),
+        ({"t2": 0.0}, "t2 must be positive"),
+        ({"t1": math.nan}, "t1 must be positive"),
+        ({"pd": -1.0}, "pd must be finite"),
+        ({"chi": math.inf}, "chi must be finite"),
+    ],
+)
+def test_bad_properties_are_refused(changes, text):
+    with pytest.raises(TissueError, match=text):
+        TissueProperties(**{"name": "x", "t1": 1.0, "t2": 0.1, **changes})
+
+
+def test_bad_curves_and_names_are_refused():
+    with pytest.raises(TissueError, match="increasing"):
+        TissueCurve(name="x", b0=(3.0, 1.5), t1=(1.0, 1.0), t2=(0.1, 0.1), t2_prime=(1.0, 1.0))
+    with pytest.raises(TissueError, match="one t1, t2 and t2_prime per field"):
+        TissueCurve(name="x", b0=(3.0,), t1=(1.0, 1.0), t2=(0.1,), t2_prime=(1.0,))
+    with pytest.raises(TissueError, match="tissue must be one of"):
+        TABLE.at("bone", 3.0)
+    with pytest.raises(TissueError, match="b0 must be a positive"):
+        TABLE.at("wm", 0.0)
