@@ -1,0 +1,214 @@
+"""A head in a scanner: the phantom's maps on a grid along the logical axes of the scan.
+
+Logical coordinates are metres along (read, phase, slice) from the centre of the field of view. Where the
+axes of phantom and scan coincide the voxels are used as they are (no interpolation); otherwise the maps are
+resampled trilinearly at the phantom's own spacing, with a grid origin that is not tied to the acquisition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from phantoms import Phantom
+from protocols import Prescription
+
+from .encode import Grid
+
+_ALIGNED = 1e-6
+"""Axes count as coinciding when their direction cosines differ by less (0.2 micrometre over a head)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pose:
+    """Rigid placement of the head: world = rotation @ (head - pivot) + pivot + translation.
+
+    rotation : (3, 3);  translation : (3,) [m];  pivot : (3,) head coordinates [m].
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    pivot: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.rotation.shape != (3, 3) or not np.allclose(
+            self.rotation @ self.rotation.T, np.eye(3), atol=1e-9
+        ):
+            raise ValueError(f"pose rotation must be orthonormal (3, 3); got {self.rotation.tolist()}.")
+
+    @classmethod
+    def identity(cls) -> Pose:
+        """The head where the phantom file has it."""
+        return cls(rotation=np.eye(3), translation=np.zeros(3), pivot=np.zeros(3))
+
+    @classmethod
+    def draw(
+        cls, rng: np.random.Generator, *, rotation_sd: float, translation_sd: float, pivot: np.ndarray
+    ) -> Pose:
+        """Random repositioning: rotation vector and shift with the given SD per axis [rad], [m]."""
+        from scipy.spatial.transform import Rotation
+
+        vector = rng.normal(0.0, 1.0, 3) * rotation_sd
+        shift = rng.normal(0.0, 1.0, 3) * translation_sd
+        matrix = Rotation.from_rotvec(vector).as_matrix()
+        return cls(rotation=matrix, translation=shift, pivot=np.asarray(pivot, float))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Homogeneous matrix (4, 4), head -> world [m]."""
+        full = np.eye(4)
+        full[:3, :3] = self.rotation
+        full[:3, 3] = self.pivot + self.translation - self.rotation @ self.pivot
+        return full
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedPhantom:
+    """Tissue fractions (tissue, phase, slice, read) float32 on ``grid``; ``brain`` is the same for the brain."""
+
+    fractions: np.ndarray
+    brain: np.ndarray
+    grid: Grid
+    to_world: np.ndarray
+
+    def coordinates(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """World coordinates (phase, slice, read, 3) [m] of the tensor grid of logical axes (read, phase, slice)."""
+        read, phase, part = axes
+        p, s, r = np.meshgrid(phase, part, read, indexing="ij")
+        logical = np.stack([r, p, s], axis=-1)
+        return np.asarray(logical @ self.to_world[:3, :3].T + self.to_world[:3, 3])
+
+
+@njit(cache=True)
+def _gather(source: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
+    """Trilinear samples of source (x, y, z) at ``m @ (i, j, k, 1)`` for all voxels (i, j, k) of out."""
+    nx, ny, nz = source.shape
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            x0 = m[0, 0] * i + m[0, 1] * j + m[0, 3]
+            y0 = m[1, 0] * i + m[1, 1] * j + m[1, 3]
+            z0 = m[2, 0] * i + m[2, 1] * j + m[2, 3]
+            for k in range(out.shape[2]):
+                x, y, z = x0 + m[0, 2] * k, y0 + m[1, 2] * k, z0 + m[2, 2] * k
+                if x <= 0 or y <= 0 or z <= 0 or x >= nx - 1 or y >= ny - 1 or z >= nz - 1:
+                    out[i, j, k] = 0.0
+                    continue
+                a, b, c = int(x), int(y), int(z)
+                fx, fy, fz = x - a, y - b, z - c
+                v00 = source[a, b, c] * (1 - fz) + source[a, b, c + 1] * fz
+                v01 = source[a, b + 1, c] * (1 - fz) + source[a, b + 1, c + 1] * fz
+                v10 = source[a + 1, b, c] * (1 - fz) + source[a + 1, b, c + 1] * fz
+                v11 = source[a + 1, b + 1, c] * (1 - fz) + source[a + 1, b + 1, c + 1] * fz
+                low = v00 * (1 - fy) + v01 * fy
+                out[i, j, k] = low * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
+
+
+def _occupied(fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last occupied index per axis (one empty voxel kept around) of maps (tissue, x, y, z)."""
+    anything = fractions.any(axis=0)
+    if not anything.any():
+        raise ValueError("the phantom must hold some tissue; got fractions that are zero everywhere.")
+    low, high = np.empty(3, int), np.empty(3, int)
+    for axis in range(3):
+        hit = np.flatnonzero(anything.any(axis=tuple(a for a in range(3) if a != axis)))
+        low[axis], high[axis] = hit[0], hit[-1]
+    return low, high
+
+
+def place(
+    phantom: Phantom, prescription: Prescription, pose: Pose, *, brain: np.ndarray | None = None
+) -> PlacedPhantom:
+    """Put a phantom into the logical frame of a scan.
+
+    Parameters
+    ----------
+    phantom : Phantom
+    prescription : Prescription
+        Direction cosines and centre of the field of view in world RAS [m].
+    pose : Pose
+        Head to world.
+    brain : bool array (x, y, z), optional
+        Brain mask on the phantom's grid; the phantom's own by default.
+
+    Returns
+    -------
+    PlacedPhantom, cropped to the object.
+    """
+    rotation = np.stack([prescription.read_dir, prescription.phase_dir, prescription.slice_dir], axis=1)
+    world_to_logical = np.eye(4)
+    world_to_logical[:3, :3] = rotation.T
+    world_to_logical[:3, 3] = -rotation.T @ np.asarray(prescription.center)
+    to_logical = world_to_logical @ pose.matrix @ phantom.affine
+    spacing = np.linalg.norm(to_logical[:3, :3], axis=0)
+    direction = to_logical[:3, :3] / spacing
+    low, high = _occupied(phantom.fractions)
+    mask = phantom.brain_mask() if brain is None else brain
+    to_world = np.eye(4)
+    to_world[:3, :3], to_world[:3, 3] = rotation, prescription.center
+    nearest = np.rint(direction)
+    signed_permutation = np.array_equal(np.abs(nearest).sum(axis=0), np.ones(3)) and np.array_equal(
+        np.abs(nearest).sum(axis=1), np.ones(3)
+    )
+    if signed_permutation and np.abs(direction - nearest).max() < _ALIGNED:
+        return _aligned(phantom, mask, to_logical, nearest.astype(int), spacing, low, high, to_world)
+    return _resampled(phantom, mask, to_logical, spacing, low, high, to_world)
+
+
+def _aligned(
+    phantom: Phantom, mask: np.ndarray, to_logical: np.ndarray, direction: np.ndarray, spacing: np.ndarray,
+    low: np.ndarray, high: np.ndarray, to_world: np.ndarray,
+) -> PlacedPhantom:  # fmt: skip
+    """Crop, transpose and flip the voxels themselves."""
+    box = tuple(slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+    source_axis = [int(np.flatnonzero(direction[i])[0]) for i in range(3)]
+    sign = [int(direction[i, source_axis[i]]) for i in range(3)]
+    order = (source_axis[1], source_axis[2], source_axis[0])
+    flips = tuple(slice(None, None, s) for s in (sign[1], sign[2], sign[0]))
+    maps = phantom.fractions[(slice(None), *box)].transpose(0, *(a + 1 for a in order))[(slice(None), *flips)]
+    brain = mask[box].transpose(order)[flips]
+    corner = np.where([direction[:, a].sum() > 0 for a in range(3)], low, high).astype(float)
+    first = (to_logical @ np.append(corner, 1.0))[:3]
+    shape = tuple(int(high[source_axis[i]] - low[source_axis[i]] + 1) for i in range(3))
+    grid = Grid(
+        shape=(shape[0], shape[1], shape[2]),
+        spacing=tuple(float(spacing[source_axis[i]]) for i in range(3)),  # type: ignore[arg-type]
+        first=(float(first[0]), float(first[1]), float(first[2])),
+    )
+    return PlacedPhantom(
+        fractions=np.ascontiguousarray(maps, dtype=np.float32),
+        brain=np.ascontiguousarray(brain, dtype=np.float32),
+        grid=grid,
+        to_world=to_world,
+    )
+
+
+def _resampled(
+    phantom: Phantom, mask: np.ndarray, to_logical: np.ndarray, spacing: np.ndarray,
+    low: np.ndarray, high: np.ndarray, to_world: np.ndarray,
+) -> PlacedPhantom:  # fmt: skip
+    """Trilinear resampling onto a cubic grid of the phantom's finest spacing."""
+    h = float(spacing.min())
+    corners = np.array([[x, y, z, 1.0] for x in (low[0] - 1, high[0] + 1) for y in (low[1] - 1, high[1] + 1)
+                        for z in (low[2] - 1, high[2] + 1)])  # fmt: skip
+    logical = (corners @ to_logical.T)[:, :3]
+    first = logical.min(axis=0)
+    shape = np.ceil((logical.max(axis=0) - first) / h).astype(int) + 1
+    grid = Grid(
+        shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+        spacing=(h, h, h),
+        first=(float(first[0]), float(first[1]), float(first[2])),
+    )
+    # Voxel (phase, slice, read) of the grid -> logical -> phantom index.
+    index_to_logical = np.zeros((4, 4))
+    index_to_logical[0, 2] = index_to_logical[1, 0] = index_to_logical[2, 1] = h
+    index_to_logical[:3, 3] = first
+    index_to_logical[3, 3] = 1.0
+    matrix = np.linalg.solve(to_logical, index_to_logical)
+    maps = np.empty((len(phantom.tissues), *grid.array_shape), np.float32)
+    for source, out in zip(phantom.fractions, maps, strict=True):
+        _gather(source, matrix, out)
+    brain = np.empty(grid.array_shape, np.float32)
+    _gather(mask.astype(np.float32), matrix, brain)
+    return PlacedPhantom(fractions=maps, brain=brain, grid=grid, to_world=to_world)

@@ -1,0 +1,80 @@
+"""The object as one scan sees it: placed, with its field maps and its distinct tissues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from phantoms import Phantom, TissueProperties
+from protocols import Prescription, Scanner
+
+from . import maps
+from .options import SimulationOptions
+from .placement import PlacedPhantom, place
+from .session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannedObject:
+    """The placed object with its fields: what the encoding sums over.
+
+    placed : tissue fractions on the scan's grid, alike tissues merged;  tissues : their properties;
+    b1 : relative transmit field;  df : off-resonance [Hz];  occupied : where there is tissue (all on the
+    grid, (phase, slice, read));  share : (tissues,) energy that each tissue can contribute.
+    """
+
+    placed: PlacedPhantom
+    tissues: tuple[TissueProperties, ...]
+    b1: np.ndarray
+    df: np.ndarray
+    occupied: np.ndarray
+    share: np.ndarray
+
+
+def merge_alike(phantom: Phantom, b0: float) -> tuple[Phantom, tuple[TissueProperties, ...], np.ndarray]:
+    """Phantom with the tissues that cannot be told apart merged, their properties, and chi per tissue."""
+    properties = phantom.properties(b0)
+    groups: dict[tuple[float, ...], list[int]] = {}
+    for i, p in enumerate(properties):
+        key = (p.t1, p.t2, p.t2_prime, p.pd, p.adc, p.shift_ppm, p.chi)
+        groups.setdefault(key, []).append(i)
+    first = [members[0] for members in groups.values()]
+    chi = np.array([properties[i].chi for i in first])
+    kept = tuple(properties[i] for i in first)
+    if len(first) == len(properties):
+        return phantom, kept, chi
+    fractions = np.stack([phantom.fractions[members].sum(axis=0) for members in groups.values()])
+    merged = phantom.replace(
+        {
+            "tissues": tuple(phantom.tissues[i] for i in first),
+            "fractions": np.minimum(fractions, 1.0),
+            "scale": {},
+        }
+    )
+    return merged, kept, chi
+
+
+def scan_object(
+    phantom: Phantom,
+    prescription: Prescription,
+    scanner: Scanner,
+    session: Session,
+    options: SimulationOptions,
+) -> ScannedObject:
+    """Place a phantom in a scan and compute the fields it meets there."""
+    brain_source = phantom.brain_mask()
+    merged, tissues, chi = merge_alike(phantom, scanner.b0)
+    placed = place(merged, prescription, session.pose, brain=brain_source)
+    shape = placed.grid.array_shape
+    df = np.zeros(shape, np.float32)
+    if options.b0:
+        df = maps.b0_map(placed, chi, scanner, session, chi_outside=phantom.chi_outside)
+    b1 = np.ones(shape, np.float32)
+    if options.b1:
+        b1 = maps.b1_map(placed, maps.Head.of(placed), scanner, session)
+    volume = placed.fractions.reshape(len(tissues), -1).sum(axis=1, dtype=float)
+    share = volume * np.array([t.pd for t in tissues]) ** 2
+    return ScannedObject(
+        placed=placed, tissues=tissues, b1=b1, df=df, occupied=placed.fractions.any(axis=0), share=share
+    )
