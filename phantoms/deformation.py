@@ -161,9 +161,12 @@ def random_velocity(
     factor = length / grid.spacing
     nodes = [math.ceil(n / factor) + 4 for n in grid.shape]
     noise = rng.standard_normal((3, *nodes)) * sigma
-    lines = [np.arange(n) / factor + 1.5 for n in grid.shape]
-    points = np.meshgrid(*lines, indexing="ij", sparse=False)
-    return np.stack([np.asarray(ndimage.map_coordinates(c, points, order=3), np.float32) for c in noise])
+    for axis, n in enumerate(grid.shape):
+        # A spline is linear in its nodes and separable: one matrix per axis.
+        line = [np.arange(n) / factor + 1.5]
+        basis = np.stack([ndimage.map_coordinates(e, line, order=3) for e in np.eye(nodes[axis])])
+        noise = np.moveaxis(np.tensordot(basis, noise, axes=(0, axis + 1)), 0, axis + 1)
+    return np.ascontiguousarray(noise, np.float32)
 
 
 def potential_velocity(divergence: NDArray[np.float32], spacing: float) -> Field:
@@ -247,15 +250,14 @@ def _is_near(
     coarse: NDArray[np.float64],
     near: NDArray[np.bool_],
 ) -> bool:
-    """Look up the coarse node nearest to an output voxel, clamped at the border of the grid."""
+    """Look up the coarse node nearest to an output voxel; outside the grid nothing is excluded."""
     nx, ny, nz = near.shape
     a = (target[0, 0] + target[1, 0] * i - coarse[0, 0]) / coarse[1, 0]
     b = (target[0, 1] + target[1, 1] * j - coarse[0, 1]) / coarse[1, 1]
     c = (target[0, 2] + target[1, 2] * k - coarse[0, 2]) / coarse[1, 2]
-    a = min(max(a + 0.5, 0.0), nx - 1.0)
-    b = min(max(b + 0.5, 0.0), ny - 1.0)
-    c = min(max(c + 0.5, 0.0), nz - 1.0)
-    return bool(near[int(a), int(b), int(c)])
+    if min(a, b, c) < 0 or a > nx - 1 or b > ny - 1 or c > nz - 1:
+        return True
+    return bool(near[int(a + 0.5), int(b + 0.5), int(c + 0.5)])
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -37,7 +37,7 @@ SPACING = 3e-3
 ROUNDS = 3
 ITERATIONS = 4
 CORRECTIONS = 3
-PROBE = 2.8e-3
+PROBE = 3.2e-3
 """Voxel size [m] at which the achieved volumes are measured for the corrections."""
 
 
@@ -76,7 +76,7 @@ def _prepare(head: Phantom) -> _Source:
         box = bounding_box(f)
         packed[(*box, k)] = np.rint(f[box] * np.float32(65535.0))
         present[box] |= (f[box] > 0).astype(np.uint32) << np.uint32(k)
-    grid = Grid.covering(head.affine, head.shape, SPACING, 6e-3)
+    grid = _grid(head)
     regions = {r: _to_coarse(head.fraction(t), head.affine, grid) for r, t in REGION_TISSUES.items()}
     inside = np.add.reduce(list(regions.values()))
     source = _Source(
@@ -94,11 +94,20 @@ def _prepare(head: Phantom) -> _Source:
     return source
 
 
+def _grid(head: Phantom) -> Grid:
+    """Return the velocity's grid: the inside of the skull and a margin; face and neck follow its border."""
+    box = bounding_box(head.fraction(*REGION_TISSUES.values()))
+    affine = head.affine.copy()
+    affine[:3, 3] += [affine[a, a] * s.start for a, s in enumerate(box)]
+    return Grid.covering(affine, tuple(s.stop - s.start for s in box), SPACING, 12e-3)
+
+
 def _to_coarse(f: NDArray[np.float32], affine: NDArray[np.float64], grid: Grid) -> NDArray[np.float32]:
     """Distribute fractions onto the coarse nodes with trilinear weights, which keeps their volume."""
     out = f
     for a in range(3):
         position = (affine[a, 3] + affine[a, a] * np.arange(f.shape[a]) - grid.origin[a]) / grid.spacing
+        position = np.clip(position, 0.0, grid.shape[a] - 1.001)
         lower = np.floor(position).astype(int)
         weight = np.zeros((grid.shape[a], f.shape[a]), np.float32)
         weight[lower, np.arange(f.shape[a])] = 1.0 - (position - lower)
@@ -154,7 +163,7 @@ def make_subject(
         volumes = region_volumes(*_warp(source, fit.inverse(), scale, np.full(3, PROBE), 2))
         ratio = {r: subject.volumes[r] * 1e6 / volumes[r] for r in subject.volumes}
         fit.retarget(ratio, subject.icv * 1e6 / intracranial_volume(volumes))
-        fit.iterate(ITERATIONS)
+        fit.iterate(3)
     sub = max(1, round(float(size.max() / source.frame[1].min() / scale)))
     fractions, tissues, side, affine = _warp(source, fit.inverse(), scale, size, sub)
     volumes = region_volumes(fractions, tissues, side, affine)

@@ -41,7 +41,9 @@ def test_exponential_is_inverted_by_the_negative_field():
     v = random_field(2)
     forth, back = exponential(v, GRID.spacing), exponential(-v, GRID.spacing)
     rest = (forth + pull(back, forth, GRID.spacing))[:, 4:-4, 4:-4, 4:-4]
-    assert np.abs(rest).max() < 5e-5  # 50 micrometres, interpolation of a 3 mm grid
+    # Trilinear interpolation on 3 mm nodes: 6 % of a node, where the field turns most.
+    assert np.abs(rest).max() < 1.8e-4
+    assert np.abs(rest).mean() < 2e-5
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -41,11 +41,8 @@ def test_averaging_keeps_the_position():
     # First moments agree between grids: no half-voxel shift.
     def centroid(p, name):
         f = p.fraction(name).astype(float)
-        return [
-            (f.sum(axis=tuple(b for b in range(3) if b != a)) * (p.affine[a, 3] + p.affine[a, a] * np.arange(n))).sum()
-            / f.sum()
-            for a, n in enumerate(p.shape)
-        ]  # fmt: skip
+        index = [(f * i).sum() / f.sum() for i in np.indices(p.shape, sparse=True)]
+        return p.affine[:3] @ [*index, 1.0]
 
     a, b = icbm152_head((2.7e-3, 3.1e-3, 3.9e-3)), icbm152_head(2e-3)
     for name in ("thalamus", "skin", "wm"):
@@ -60,7 +57,14 @@ def test_fractions_and_labels():
     assert total.max() <= 1 + 1e-5
     assert total[:, :, -1].max() < 0.01  # air above the head
     assert set(np.unique(p.labels)) == {0, *p.regions}
-    names = {"hippocampus_left", "thalamus_right", "cortical_gm", "cerebral_wm", "ventricles", "cerebellum_gm"}
+    names = {
+        "hippocampus_left",
+        "thalamus_right",
+        "cortical_gm",
+        "cerebral_wm",
+        "ventricles",
+        "cerebellum_gm",
+    }
     assert names <= set(p.regions.values())
     label = {v: k for k, v in p.regions.items()}
     x = p.affine[0, 3] + p.affine[0, 0] * np.arange(p.shape[0])
@@ -74,10 +78,12 @@ def test_surfaces_are_in_anatomical_order():
     p = icbm152_head(1.4e-3)
     o = np.rint(np.linalg.inv(p.affine) @ [0, 0, 0, 1])[:3].astype(int)
     column = p.fractions[:, o[0] + 20, o[1], o[2] :]
-    depth = [int(np.argmax(column[p.tissues.index(n)][::-1] > 0.3)) for n in ("skin", "fat", "skull", "csf", "gm")]
+    depth = [
+        int(np.argmax(column[p.tissues.index(n)][::-1] > 0.3)) for n in ("skin", "fat", "skull", "csf", "gm")
+    ]
     assert depth == sorted(depth)
     assert len(set(depth)) == len(depth)
-    # Scalp-to-brain distance over the calvarium: 12-21 mm in two full-head templates, times the linear scale 0.9.
+    # Scalp-to-brain distance over the calvarium: 12-21 mm in two full-head templates; linear scale 0.9.
     assert 10 < (depth[4] - depth[0]) * 1.4 < 21
 
 

@@ -111,7 +111,10 @@ def virtual(f):
         (lambda f: replace(f, "fractions", np.zeros((2, 7, 8), np.uint8)), "'fractions' must have 4 axes"),
         (lambda f: replace(f, "fractions", np.zeros((3, 7, 8, 9), np.uint8)), r"shape \(2, x, y, z\)"),
         (lambda f: replace(f, "fractions", np.full((2, 7, 8, 9), 255, np.uint8)), "sum to at most 1"),
-        (lambda f: replace(f, "labels", np.zeros((7, 8, 9), np.float64)), "'labels' must have 3 axes of type i2"),
+        (
+            lambda f: replace(f, "labels", np.zeros((7, 8, 9), np.float64)),
+            "'labels' must have 3 axes of type i2",
+        ),
         (lambda f: replace(f, "labels", np.zeros((7, 8, 8), np.int16)), "labels must be int16 of shape"),
         (lambda f: replace(f, "affine", np.full((4, 4), np.nan)), "affine must be a finite"),
         (lambda f: replace(f, "header", np.frombuffer(b"{", np.uint8)), "'header' must be JSON"),

@@ -30,7 +30,7 @@ def head():
 
 @pytest.fixture(scope="module")
 def made(people, head):
-    return [make_subject(s, head, voxel_size=2.2e-3) for s in people[:3]]
+    return [make_subject(s, head, voxel_size=2.2e-3) for s in people[:2]]
 
 
 def test_volumes_are_as_prescribed(people, made):
@@ -74,8 +74,7 @@ def test_fractions_are_exact_steps_and_valid(made):
     assert p.voxel_size == pytest.approx((2.2e-3,) * 3)
 
 
-def test_same_bytes_in_any_order(people, head, made, tmp_path):
-    make_subject(people[5], head, voxel_size=3e-3)
+def test_same_bytes_after_other_subjects(people, head, made, tmp_path):
     again = make_subject(people[1], head, voxel_size=2.2e-3)
     for p, name in ((made[1], "a.h5"), (again, "b.h5")):
         save_phantom(tmp_path / name, p)
@@ -85,13 +84,13 @@ def test_same_bytes_in_any_order(people, head, made, tmp_path):
     assert loaded.truth == made[1].truth
 
 
-def test_planted_change_of_one_region_changes_that_region(people, head):
+def test_planted_change_of_one_region_changes_that_region(people, head, made):
     s = people[0]
     less = dataclasses.replace(s, volumes={**s.volumes, "hippocampus": 0.77 * s.volumes["hippocampus"]})
-    a, b = (make_subject(x, head, voxel_size=3e-3).truth["volumes_ml"] for x in (s, less))
-    # Atrophy as in Alzheimer's disease (-23 %, Shi 2009), met within 2 % on this coarse grid.
-    assert b["hippocampus"] / a["hippocampus"] == pytest.approx(0.77, rel=0.02)
-    assert b["thalamus"] / a["thalamus"] == pytest.approx(1.0, rel=0.02)
+    a, b = made[0].truth["volumes_ml"], make_subject(less, head, voxel_size=2.2e-3).truth["volumes_ml"]
+    # Atrophy as in Alzheimer's disease (-23 %, Shi 2009); each volume is met within 1 %.
+    assert b["hippocampus"] / a["hippocampus"] == pytest.approx(0.77, rel=0.015)
+    assert b["thalamus"] / a["thalamus"] == pytest.approx(1.0, rel=0.015)
 
 
 def test_scales_reach_the_tissues(people, made):
@@ -103,7 +102,9 @@ def test_scales_reach_the_tissues(people, made):
 def test_heads_on_other_grids_work(people):
     p = make_subject(people[0], icbm152_head(3e-3))
     assert p.voxel_size == pytest.approx((3e-3,) * 3)
-    assert p.truth["volumes_ml"]["hippocampus"] == pytest.approx(people[0].volumes["hippocampus"] * 1e6, rel=0.02)
+    assert p.truth["volumes_ml"]["hippocampus"] == pytest.approx(
+        people[0].volumes["hippocampus"] * 1e6, rel=0.02
+    )
 
 
 def test_other_bodies_are_refused(people):
