@@ -47,6 +47,16 @@ def dominant_eigenvector(matrices: NDArray[np.complexfloating], iterations: int 
     (second / first eigenvalue)^(4 * iterations).
     """
     n = matrices.shape[-1]
+    flat = matrices.reshape(-1, n, n)
+    result = np.empty(flat.shape[:2], flat.dtype)
+    step = max(1, 2**16 // n**2)  # blocks that stay in the cache through all iterations
+    for i in range(0, len(flat), step):
+        result[i : i + step] = _power_iteration(flat[i : i + step], iterations)
+    return result.reshape(matrices.shape[:-1])
+
+
+def _power_iteration(matrices: NDArray[np.complexfloating], iterations: int) -> NDArray[np.complexfloating]:
+    n = matrices.shape[-1]
     diagonal = np.einsum("...ii->...i", matrices).real
     power = matrices / np.maximum(diagonal.sum(axis=-1), 1e-30)[..., None, None]
     start = np.argmax(diagonal, axis=-1)
@@ -57,10 +67,9 @@ def dominant_eigenvector(matrices: NDArray[np.complexfloating], iterations: int 
     for _ in range(iterations):
         vector = power @ vector
         vector /= np.maximum(np.linalg.norm(vector, axis=-2, keepdims=True), 1e-30)
-    result = np.asarray(vector[..., 0])
-    empty = np.linalg.norm(result, axis=-1) < 0.5
-    result[empty] = 1 / np.sqrt(n)
-    return result
+    result = vector[..., 0]
+    result[np.linalg.norm(result, axis=-1) < 0.5] = 1 / np.sqrt(n)  # a zero matrix
+    return np.asarray(result)
 
 
 def walsh_maps(images: Complex, *, size: int = 3, masked: bool = False) -> Complex:

@@ -1,4 +1,8 @@
-"""Reader of ISMRMRD raw data files: bulk, strict, and safe against hostile files."""
+"""Reader of ISMRMRD raw data files: bulk, strict, and safe against hostile files.
+
+What Python can check is checked here before anything large is allocated.  The HDF5 library itself may hang
+or crash on a file made for that; read files of unknown origin in a child process with limits.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RawDataError
-from .header import Header, parse_header
+from .header import MAX_XML_BYTES, Header, parse_header
 
 __all__ = ["AcquisitionFlag", "RawData", "RawDataError", "ReadoutGroup", "read_raw"]
 
 MAX_BYTES = 64 * 2**30
 MAX_READOUTS = 50_000_000
+MAX_SAMPLE = 1e15  # powers of larger single-precision samples overflow when they are summed
 _BATCH = 4096
+
+# What h5py raises for damaged files, by the layer that stumbles.
+_HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError)
 
 Complex = NDArray[np.complex64]
 
@@ -136,8 +144,10 @@ def read_raw(path: str | Path, *, group: str | None = None, max_bytes: int = MAX
             node = _measurement(file, group, str(path))
             header = parse_header(_xml(node, str(path)), str(path))
             return _read(node, header, path, max_bytes)
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except RawDataError:
+        raise
+    except _HDF5_ERRORS as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise RawDataError(f"{path}: not a readable HDF5 file ({reason}). Copy or write it again.") from None
 
 
@@ -187,7 +197,7 @@ def _xml(node: Any, source: str) -> bytes:
     import h5py
 
     ds = _child(node, "xml", source)
-    if not isinstance(ds, h5py.Dataset) or ds.size != 1 or ds.nbytes > MAX_XML_BYTES_STORED:
+    if not isinstance(ds, h5py.Dataset) or ds.size != 1 or ds.nbytes > MAX_XML_BYTES:
         raise RawDataError(f"{source}: 'xml' must be one string. Write the file again.")
     value = np.asarray(ds[()]).reshape(-1)[0]
     if isinstance(value, str):
@@ -197,9 +207,6 @@ def _xml(node: Any, source: str) -> bytes:
     raise RawDataError(
         f"{source}: 'xml' must be one string; got {type(value).__name__}. Write the file again."
     )
-
-
-MAX_XML_BYTES_STORED = 16 * 2**20
 
 
 def _read(node: Any, header: Header, path: Path, max_bytes: int) -> RawData:
@@ -317,9 +324,11 @@ def _stack(
     if length == 0:
         return np.empty((len(rows), 0), np.float32)
     flat = np.concatenate(rows).astype(np.float32, copy=False).reshape(len(rows), length)
-    if not np.isfinite(flat).all():
-        i = int(np.argmin(np.isfinite(flat).all(axis=1)))
+    usable = np.abs(flat) < MAX_SAMPLE  # false for NaN, too
+    if not usable.all():
+        i = int(np.argmin(usable.all(axis=1)))
         raise RawDataError(
-            f"{source}: readout {where[i]}: '{field}' has non-finite samples. Drop or repair it."
+            f"{source}: readout {where[i]}: '{field}' has non-finite samples or some above {MAX_SAMPLE:g}. "
+            "Drop or repair the readout."
         )
-    return flat
+    return np.asarray(flat)

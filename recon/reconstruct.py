@@ -71,6 +71,11 @@ def reconstruct(raw: RawData, options: ReconOptions | None = None) -> Image:
     images, first = [], []
     for _, slices in volumes:
         ordered = slice_order(raw, slices)
+        if len(ordered) > 1 and grid.encoded[2] > 1:
+            raise RawDataError(
+                f"{raw.source}: {len(ordered)} slabs of {grid.encoded[2]} partitions: multi-slab data are "
+                "not supported. Split the file by slice counter."
+            )
         first.append(np.array([part[0] for part in ordered]))
         make = _gridded if griddable else _cartesian
         images.append(

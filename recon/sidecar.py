@@ -71,8 +71,10 @@ def _coil_name(names: tuple[str, ...], coils: int) -> str:
     """Return the common beginning of the elements' names, or the number of channels."""
     same = [len(set(letters)) == 1 for letters in zip(*names, strict=False)]
     length = same.index(False) if False in same else len(same)
-    prefix = names[0][:length].rstrip(":_- 0123456789") if names else ""
-    return prefix or f"{coils}-channel array"
+    prefix = names[0][:length] if names else ""
+    if ":" in prefix:  # "Head_32:H1", "Head_32:H2": the array's name stands before the colon
+        prefix = prefix.partition(":")[0]
+    return prefix.rstrip("_- ") or f"{coils}-channel array"
 
 
 def _version() -> str:

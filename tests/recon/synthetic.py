@@ -31,6 +31,7 @@ class Setup:
     directions: np.ndarray = field(default_factory=lambda: np.eye(3))
     position_mm: tuple = (0.0, 0.0, 0.0)
     recon_matrix: tuple | None = None
+    recon_fov: tuple | None = None
     vendor: str = "Test"
     elliptical: bool = False
     three_d: bool = True
@@ -129,6 +130,7 @@ def header_xml(setup, **changes):
     nx, ny, nz = setup.matrix
     fov = [1e3 * f for f in setup.fov]
     recon = setup.recon_matrix or setup.matrix
+    seen = [1e3 * f for f in setup.recon_fov or setup.fov]
     parts = {
         "doctype": "",
         "frequency": "<H1resonanceFrequency_Hz>123255000</H1resonanceFrequency_Hz>",
@@ -139,7 +141,7 @@ def header_xml(setup, **changes):
 </encodedSpace>
 <reconSpace><matrixSize><x>{recon[0]}</x><y>{recon[1]}</y><z>{recon[2]}</z>
 </matrixSize>
-<fieldOfView_mm><x>{fov[0]}</x><y>{fov[1]}</y><z>{fov[2]}</z></fieldOfView_mm></reconSpace>
+<fieldOfView_mm><x>{seen[0]}</x><y>{seen[1]}</y><z>{seen[2]}</z></fieldOfView_mm></reconSpace>
 <encodingLimits>
 <kspace_encoding_step_1><minimum>0</minimum><maximum>{ny - 1}</maximum>
 <center>{ny // 2}</center></kspace_encoding_step_1>

@@ -176,6 +176,53 @@ class TestSorting:
         with pytest.raises(RawDataError, match="encoding 3"):
             reconstruct(build(tmp_path, Setup(coils=1), one_coil[0]), ReconOptions(encoding=3))
 
+    def test_oversampling_along_phase_and_partition(self, tmp_path, one_coil, kspace, optimum):
+        """The reconstructed field of view is smaller than the encoded one: voxels at the rim are cut off."""
+        changes = {"recon_matrix": (40, 30, 16), "recon_fov": (0.20, 0.15, 0.096)}
+        image = reconstruct(build(tmp_path, Setup(coils=1, **changes), one_coil[0]))
+        inner = np.s_[:, 18 - 15 : 18 + 15, 10 - 8 : 10 + 8]
+        assert relative(on_image_grid(image.data), one_coil[1][inner]) < 1e-6
+        # The centre voxel is still at the position of the file.
+        assert image.affine @ [40 - 1 - 20, 30 - 1 - 15, 8, 1] == pytest.approx([0, 0, 0, 1], abs=1e-9)
+        (tmp_path / "a.h5").unlink()
+        image = reconstruct(build(tmp_path, Setup(**changes), kspace))
+        assert (
+            relative(on_image_grid(image.data), optimum[0][inner]) < 0.01
+        )  # maps from the centre of k-space
+
+    def test_accelerated_slices(self, tmp_path):
+        """Two-dimensional slices, each with its own kernel and maps."""
+        setup = Setup(matrix=(48, 44, 1), fov=(0.192, 0.176, 0.005), acceleration=2, acs=18)
+        acqs, truth = [], []
+        for number, density in enumerate([1.0, 0.6, 1.4]):
+            objects = tuple(
+                ((x, y, 0), (a, b, 1e2), 1e-2 * density * d) for (x, y, _), (a, b, _), d in synthetic.OBJECT
+            )
+            k = synthetic.full_kspace(setup, objects)
+            part = synthetic.acquisitions(setup, k)
+            for a in part:
+                a.idx.slice = number
+                a.position[:] = [0, 0, 5.0 * number]
+            acqs += part
+            from .conftest import dft_images
+
+            truth.append(np.sqrt((np.abs(dft_images(k, setup)) ** 2).sum(0)))
+        raw = read_raw(synthetic.write(tmp_path / "a.h5", setup, acqs))
+        expected = np.concatenate(truth, axis=2)
+        for combine in ("rss", "adaptive", "espirit"):
+            image = on_image_grid(reconstruct(raw, ReconOptions(combine=combine)).data)
+            inside = expected > 0.1 * expected.max()
+            assert relative(image[inside], expected[inside]) < 0.03  # GRAPPA on 44 lines
+
+    def test_several_slabs_are_refused(self, tmp_path, one_coil):
+        def change(acqs):
+            for a in acqs[::2]:
+                a.idx.slice = 1
+            return acqs
+
+        with pytest.raises(RawDataError, match="multi-slab"):
+            reconstruct(build(tmp_path, Setup(coils=1), one_coil[0], change))
+
     def test_bytes_do_not_depend_on_the_slab(self, measure):
         raw = measure(acceleration=2, acs=14)
         a = reconstruct(raw, ReconOptions(slab=3)).data
