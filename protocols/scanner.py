@@ -105,7 +105,7 @@ class Gradients:
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiveArray:
-    """Head coil: rings of loops on an elliptic dome around the head.
+    """Head coil: loops spread evenly on an elliptic dome around the head.
 
     Attributes
     ----------
@@ -116,28 +116,19 @@ class ReceiveArray:
     simulated_channels : int
         Loops that a simulation places: fewer than `n_channels`, to keep runs short; the noise
         figure is set for this number.
-    rings : int
-        Number of axial rings the loops are spread over.
     radius_lr, radius_ap, radius_si : float
         Half axes of the dome: left-right, anterior-posterior, superior-inferior [m].
-    loop_radius : float
-        Loop radius [m].
-    noise_correlation : float
-        Noise correlation of neighbouring loops (decays with distance).
     """
 
     coil: str
     n_channels: int
     simulated_channels: int
-    rings: int
     radius_lr: float
     radius_ap: float
     radius_si: float
-    loop_radius: float
-    noise_correlation: float
 
     def __post_init__(self) -> None:
-        lengths = ("radius_lr", "radius_ap", "radius_si", "loop_radius")
+        lengths = ("radius_lr", "radius_ap", "radius_si")
         require(
             "receive",
             [
@@ -146,17 +137,9 @@ class ReceiveArray:
                     1 <= self.simulated_channels <= self.n_channels,
                     f"simulated_channels must be 1..n_channels; got {self.simulated_channels}",
                 ),
-                (
-                    1 <= self.rings <= self.simulated_channels,
-                    f"rings must be 1..simulated_channels; got {self.rings}",
-                ),
                 *(
                     (0.005 <= getattr(self, n) <= 1, f"{n} must be 0.005..1 m; got {getattr(self, n)}")
                     for n in lengths
-                ),
-                (
-                    0 <= self.noise_correlation < 1,
-                    f"noise_correlation must be 0..1; got {self.noise_correlation}",
                 ),
             ],
         )
@@ -169,13 +152,11 @@ class Noise:
     Attributes
     ----------
     relative_figure : float
-        Noise standard deviation relative to a well-run system of the same field and coil (1.0).
-    field_exponent : float
-        SNR grows as B0 to this power.
+        Noise standard deviation relative to a well-run system of the same field and coil (1.0). How
+        noise and signal grow with the field is the simulator's physics, not the record's.
     """
 
     relative_figure: float
-    field_exponent: float
 
     def __post_init__(self) -> None:
         require(
@@ -185,7 +166,6 @@ class Noise:
                     0 < self.relative_figure <= 100,
                     f"relative_figure must be 0..100; got {self.relative_figure}",
                 ),
-                (0 <= self.field_exponent <= 3, f"field_exponent must be 0..3; got {self.field_exponent}"),
             ],
         )
 
