@@ -35,10 +35,9 @@ from .phantom import Phantom, PhantomError
 
 SPACING = 3e-3
 ROUNDS = 3
-ITERATIONS = 4
-CORRECTIONS = 3
-PROBE = 3.2e-3
-"""Voxel size [m] at which the achieved volumes are measured for the corrections."""
+ITERATIONS = 6
+PROBES = (3.2e-3, 3.2e-3, 2.2e-3)
+"""Voxel size [m] at which the achieved volumes are measured, for each correction."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,12 +163,12 @@ def make_subject(
     for _ in range(ROUNDS):
         fit.iterate(ITERATIONS)
         fit.follow()
-    for _ in range(CORRECTIONS):
+    for probe in PROBES:
         # Measured on the warped head itself, on a grid of coarse voxels with dense samples.
-        volumes = region_volumes(*_warp(source, fit.inverse(), scale, np.full(3, PROBE), 2))
+        volumes = region_volumes(*_warp(source, fit.inverse(), scale, np.full(3, probe), 2))
         ratio = {r: subject.volumes[r] * 1e6 / volumes[r] for r in subject.volumes}
         fit.retarget(ratio, subject.icv * 1e6 / intracranial_volume(volumes))
-        fit.iterate(3)
+        fit.iterate(4)
     sub = max(1, round(float(size.max() / source.frame[1].min() / scale)))
     fractions, tissues, side, affine = _warp(source, fit.inverse(), scale, size, sub)
     volumes = region_volumes(fractions, tissues, side, affine)
