@@ -7,6 +7,7 @@ World RAS [m] becomes the format's patient LPS [mm] here and nowhere else.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ class Encoding:
         if len(matrix) < 3:
             across = [int(c.max()) + 1 for c in (self._lines, self._partitions)]
             matrix = (self.samples / self.oversampling, across[0], across[1])
+            wide = self.samples
+        else:
+            # An asymmetric echo has fewer samples than the matrix it is encoded on.
+            wide = round(matrix[0]) if matrix[0] >= self.samples else self.samples
+        self.encoded_x = wide if self.cartesian else round(matrix[0])
         self.matrix = tuple(round(m) for m in matrix)
         self.recon = tuple(round(m) for m in _numbers(definitions.get("MatrixRecon", matrix)))
         self.fov = fov if len(fov) == 3 and min(fov) > 0 else self._fov_of_k(raw)
@@ -167,8 +173,8 @@ def _sequence_parameters(x: Any, definitions: dict[str, Any]) -> Any:
         TR=milliseconds("TR"),
         TE=milliseconds("TE"),
         TI=milliseconds("TI"),
-        flipAngle_deg=list(_numbers(definitions["FlipAngle"])) if "FlipAngle" in definitions else [],
-        sequence_type=str(definitions.get("SequenceType", definitions.get("Name", "unknown"))),
+        flipAngle_deg=[round(math.degrees(v), 6) for v in _numbers(definitions["FlipAngle"])] if "FlipAngle" in definitions else [],
+        sequence_type=str(definitions.get("SequenceKind", definitions.get("Name", "unknown"))),
         echo_spacing=milliseconds("EchoSpacing"),
     )
 
@@ -185,7 +191,7 @@ def _user_parameters(x: Any, raw: RawData) -> Any:
     definitions = raw.sequence.definitions
     numbers = {"gamma_bar_hz_per_t": GAMMA_BAR}
     if "PartialFourier" in definitions:
-        numbers["partial_fourier"] = _numbers(definitions["PartialFourier"])[0]
+        numbers["partial_fourier"] = min(_numbers(definitions["PartialFourier"]))
     text = json.dumps(raw.recipe, sort_keys=True, allow_nan=False)
     return x.userParametersType(
         userParameterDouble=[x.userParameterDoubleType(name=k, value=v) for k, v in numbers.items()],
@@ -200,11 +206,10 @@ def header(raw: RawData) -> str:
     encoding = Encoding(raw)
     definitions, scanner = raw.sequence.definitions, raw.scanner
     lines, partitions = encoding.counters()
-    encoded_x = encoding.samples if encoding.cartesian else encoding.matrix[0]
     wide = (encoding.fov[0] * encoding.oversampling, *encoding.fov[1:])
     limits = x.encodingLimitsType(
         kspace_encoding_step_0=x.limitType(
-            minimum=0, maximum=encoding.samples - 1, center=encoding.samples // 2
+            minimum=0, maximum=encoding.encoded_x - 1, center=encoding.encoded_x // 2
         ),
         kspace_encoding_step_1=_limit(x, lines, encoding.center[0]),
         kspace_encoding_step_2=_limit(x, partitions, encoding.center[1]),
@@ -230,7 +235,7 @@ def header(raw: RawData) -> str:
         experimentalConditions=x.experimentalConditionsType(H1resonanceFrequency_Hz=round(scanner.f0)),
         encoding=[
             x.encodingType(
-                encodedSpace=_space(x, (encoded_x, *encoding.matrix[1:]), wide),
+                encodedSpace=_space(x, (encoding.encoded_x, *encoding.matrix[1:]), wide),
                 reconSpace=_space(x, encoding.recon, encoding.fov),
                 encodingLimits=limits, trajectory=trajectory,
                 parallelImaging=_parallel(x, raw, encoding), echoTrainLength=turbo,

@@ -101,6 +101,12 @@ def truth_path(subject: str) -> str:
     return f"derivatives/{TRUTH}/sourcedata/sub-{subject}_truth.json"
 
 
+def counterfactual_path(subject: str, contrast: str) -> str:
+    """Path of a subject's image under the reference scanner, free of noise and repositioning."""
+    check_label("subject", subject)
+    return f"derivatives/{TRUTH}/sourcedata/sub-{subject}_reference_{contrast}.nii.gz"
+
+
 def dataset_files(
     subjects: Sequence[str], methods: Sequence[str], contrasts: Sequence[str]
 ) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ Cells come subject by subject, image by image, so that a run finishes one chain 
 raw data need not pile up. What a cell's parameters hold is only what may change its output: nothing about
 the size of the study, so that a larger study reuses everything of a smaller one.
 
+Beside the scans of the study every subject has one counterfactual per contrast (session ``truth``): the card of
+the reference scanner on that scanner, without noise, calibration error or repositioning.
+
 ===================  ==========================================  =============================================
 stage                key                                         inputs
 ===================  ==========================================  =============================================
@@ -11,14 +14,16 @@ phantom              subject
 sequence             scanner, contrast
 scan                 subject, session, run, contrast             phantom, sequence
 recon                same                                        scan
-align                same                                        image (recon), phantom
-features             method, subject, session, run, contrast     image (align or harmonize), phantom
-harmonize_fit        method, contrast                            images (all aligned of the contrast),
-phantoms harmonize            method, subject, session, run, contrast     model (harmonize_fit), image (align)
+maps                 subject                                     phantom
+align                same as recon                               image (recon), maps
+features             method, subject, session, run, contrast     image (align or harmonize), maps
+harmonize_fit        method, contrast                            images (all aligned of the contrast)
+harmonize            method, subject, session, run, contrast     model (harmonize_fit), image (align)
 feature_harmonize    method, contrast                            features (of the raw images), phantoms
-evaluate             method                                      images, features, raw, raw_features, phantoms
+evaluate             method                                      images, features, raw, raw_features, truth,
+                                                                 truth_features, maps, phantoms
 dataset                                                          phantoms
-report                                                           evaluations, example images, dataset
+report                                                           evaluations, example images, maps, dataset
 ===================  ==========================================  =============================================
 """
 
@@ -36,6 +41,7 @@ from .stage import Stage
 from .study import HarmonizerSection, ProtocolSection, ScannerSection, Study
 
 RAW = "raw"
+TRUTH = "truth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class _Image:
     aligned: Cell
     features: Cell
     phantom: Cell
+    maps: Cell
 
     @property
     def key(self) -> dict[str, str | int]:
@@ -104,8 +111,12 @@ class _StudyPlanner:
     def plan(self) -> Plan:
         """Add everything and return the plan."""
         phantoms = [self._phantom(number) for number in range(1, self.study.cohort.subjects + 1)]
-        images = [image for phantom in phantoms for image in self._images(phantom)]
-        phantom_cells = [cell for cell in phantoms]
+        maps = [self._maps(phantom) for phantom in phantoms]
+        images: list[_Image] = []
+        truth: list[_Image] = []
+        for phantom, known in zip(phantoms, maps, strict=True):
+            images += self._images(phantom, known)
+            truth += self._counterfactuals(phantom, known)
         raw = _Method(
             label=RAW,
             kind="image",
@@ -113,10 +124,32 @@ class _StudyPlanner:
             features=[image.features for image in images],
         )
         methods = [raw, *(self._harmonizer(section, images) for section in self.study.harmonizers)]
-        evaluations = [self._evaluation(method, raw, phantom_cells) for method in methods]
-        dataset = self._dataset(phantom_cells)
-        self._report(methods, evaluations, dataset, phantom_cells)
+        common = {
+            "raw": raw.images,
+            "raw_features": raw.features,
+            "truth": [image.aligned for image in truth],
+            "truth_features": [image.features for image in truth],
+            "maps": maps,
+            "phantoms": phantoms,
+        }
+        evaluations = [self._evaluation(method, common) for method in methods]
+        dataset = self._dataset(phantoms)
+        self._report(methods, truth, evaluations, dataset, phantoms, maps)
         return self.builder.plan()
+
+    @property
+    def voxel_size(self) -> float:
+        """Grid of the analysis [m]: that of the finest images."""
+        return 1e-3 * min(protocol.voxel_size_mm or 1.0 for protocol in self.study.protocols)
+
+    def _maps(self, phantom: Cell) -> Cell:
+        return self.builder.add(
+            "maps",
+            {"subject": phantom.key["subject"]},
+            {"voxel_size": self.voxel_size},
+            {"phantom": phantom},
+            draws=False,
+        )
 
     def _card(self, scanner: ScannerSection, protocol: ProtocolSection) -> dict[str, Any]:
         name = protocol.cards.get(scanner.label)
@@ -152,25 +185,41 @@ class _StudyPlanner:
             publish={"truth.json": bids.truth_path(subject)},
         )
 
-    def _images(self, phantom: Cell) -> list[_Image]:
+    def _images(self, phantom: Cell, maps: Cell) -> list[_Image]:
         return [
-            self._image(phantom, scanner, run, protocol)
+            self._image(phantom, maps, scanner, scanner.label, run, protocol)
             for scanner in self.study.scanners
             for run in range(1, scanner.repeats + 1)
             for protocol in self.study.protocols
         ]
 
-    def _image(self, phantom: Cell, scanner: ScannerSection, run: int, protocol: ProtocolSection) -> _Image:
+    def _counterfactuals(self, phantom: Cell, maps: Cell) -> list[_Image]:
+        """Return the subject under the reference scanner as it would be without anything random."""
+        reference = self.study.study.reference_scanner
+        scanner = next(s for s in self.study.scanners if s.label == reference)
+        return [
+            self._image(phantom, maps, scanner, TRUTH, 1, protocol) for protocol in self.study.protocols
+        ]
+
+    def _image(
+        self,
+        phantom: Cell,
+        maps: Cell,
+        scanner: ScannerSection,
+        session: str,
+        run: int,
+        protocol: ProtocolSection,
+    ) -> _Image:
         subject, contrast = str(phantom.key["subject"]), protocol.contrast
         key: dict[str, str | int] = {
             "subject": subject,
-            "session": scanner.label,
+            "session": session,
             "run": run,
             "contrast": contrast,
         }
-        name = bids.ImageName(subject=subject, session=scanner.label, run=run, suffix=contrast)
-        acquisition = self._scan(phantom, scanner, protocol, key, name)
+        name = bids.ImageName(subject=subject, session=session, run=run, suffix=contrast)
         scanner_record, card = self.scanners[scanner.label], self.cards[scanner.label, contrast]
+        counterfactual = session == TRUTH
         recon = self.builder.add(
             "recon",
             key,
@@ -180,20 +229,30 @@ class _StudyPlanner:
                 "card": card,
                 "session": scanner.label,
             },
-            {"scan": acquisition},
+            {"scan": self._scan(phantom, scanner, protocol, key, name)},
             draws=False,
-            publish={"image.nii.gz": name.path(".nii.gz"), "image.json": name.path(".json")},
+            publish={}
+            if counterfactual
+            else {"image.nii.gz": name.path(".nii.gz"), "image.json": name.path(".json")},
         )
-        aligned = self.builder.add("align", key, {}, {"image": recon, "phantom": phantom}, draws=False)
-        features = self._features(RAW, key, aligned, phantom)
+        aligned = self.builder.add(
+            "align",
+            key,
+            {"voxel_size": self.voxel_size},
+            {"image": recon, "maps": maps},
+            draws=False,
+            publish={"image.nii.gz": bids.counterfactual_path(subject, contrast)} if counterfactual else {},
+        )
+        features = self._features(TRUTH if counterfactual else RAW, key, aligned, maps)
         return _Image(
             subject=subject,
-            session=scanner.label,
+            session=session,
             run=run,
             contrast=contrast,
             aligned=aligned,
             features=features,
             phantom=phantom,
+            maps=maps,
         )
 
     def _scan(
@@ -214,18 +273,19 @@ class _StudyPlanner:
         )
         options = settings.model_dump(mode="json", exclude={"keep_raw"})
         options["coils"] = protocol.coils if protocol.coils is not None else settings.coils
+        keep = settings.keep_raw and key["session"] != TRUTH
         return self.builder.add(
             "scan",
             key,
             {"scanner": record, "card": card, "options": options},
             {"phantom": phantom, "sequence": sequence},
-            transient=not settings.keep_raw,
-            publish={"raw.h5": name.source_path(".h5")} if settings.keep_raw else {},
+            transient=not keep,
+            publish={"raw.h5": name.source_path(".h5")} if keep else {},
         )
 
-    def _features(self, method: str, key: Mapping[str, str | int], image: Cell, phantom: Cell) -> Cell:
+    def _features(self, method: str, key: Mapping[str, str | int], image: Cell, maps: Cell) -> Cell:
         return self.builder.add(
-            "features", {"method": method, **key}, {}, {"image": image, "phantom": phantom}, draws=False
+            "features", {"method": method, **key}, {}, {"image": image, "maps": maps}, draws=False
         )
 
     def _harmonizer(self, section: HarmonizerSection, images: Sequence[_Image]) -> _Method:
@@ -255,10 +315,7 @@ class _StudyPlanner:
             "harmonize_fit",
             key,
             params,
-            {
-                "images": [image.aligned for image in images],
-                "phantoms": _unique(image.phantom for image in images),
-            },
+            {"images": [image.aligned for image in images]},
             allow_failed_inputs=True,
         )
         for image in images:
@@ -277,7 +334,7 @@ class _StudyPlanner:
                 publish={"image.nii.gz": name.derivative_path(method.label, ".nii.gz")},
             )
             method.images.append(harmonized)
-            method.features.append(self._features(method.label, image.key, harmonized, image.phantom))
+            method.features.append(self._features(method.label, image.key, harmonized, image.maps))
 
     def _harmonize_features(
         self, method: _Method, contrast: str, params: Mapping[str, Any], images: Sequence[_Image]
@@ -294,7 +351,7 @@ class _StudyPlanner:
         )
         method.features.append(cell)
 
-    def _evaluation(self, method: _Method, raw: _Method, phantoms: Sequence[Cell]) -> Cell:
+    def _evaluation(self, method: _Method, common: Mapping[str, Sequence[Cell]]) -> Cell:
         return self.builder.add(
             "evaluate",
             {"method": method.label},
@@ -304,13 +361,7 @@ class _StudyPlanner:
                 "scanners": self.scanners,
                 "settings": self.study.evaluation.model_dump(mode="json"),
             },
-            {
-                "images": method.images,
-                "features": method.features,
-                "raw": raw.images,
-                "raw_features": raw.features,
-                "phantoms": phantoms,
-            },
+            {"images": method.images, "features": method.features, **common},
             allow_failed_inputs=True,
         )
 
@@ -348,10 +399,17 @@ class _StudyPlanner:
         )
 
     def _report(
-        self, methods: Sequence[_Method], evaluations: Sequence[Cell], dataset: Cell, phantoms: Sequence[Cell]
+        self,
+        methods: Sequence[_Method],
+        truth: Sequence[_Image],
+        evaluations: Sequence[Cell],
+        dataset: Cell,
+        phantoms: Sequence[Cell],
+        maps: Sequence[Cell],
     ) -> Cell:
         example = self.study.subjects[self.study.report.example_subject - 1]
         shown = [cell for method in methods for cell in method.images if cell.key["subject"] == example]
+        shown += [image.aligned for image in truth if image.subject == example]
         so_far = self.builder.plan()
         return self.builder.add(
             "report",
@@ -367,7 +425,7 @@ class _StudyPlanner:
             {
                 "evaluations": evaluations,
                 "images": shown,
-                "example": [cell for cell in phantoms if cell.key["subject"] == example],
+                "maps": [cell for cell in maps if cell.key["subject"] == example],
                 "phantoms": phantoms,
                 "dataset": [dataset],
             },

@@ -158,8 +158,9 @@ class SimulationSection(Section):
     noise: bool = True
     b0: bool = Field(default=True, description="off-resonance (susceptibility, shim)")
     b1: bool = Field(default=True, description="transmit-field differences")
-    history_tolerance: float = Field(default=5e-4, gt=0, le=0.1)
-    segment_tolerance: float = Field(default=5e-4, gt=0, le=0.1)
+    tolerance: float = Field(
+        default=1e-3, gt=0, le=0.1, description="relative error of k-space that compression may leave"
+    )
     keep_raw: bool = Field(default=False, description="keep the raw data after they were reconstructed")
 
 

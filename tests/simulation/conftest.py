@@ -50,7 +50,7 @@ def scanner(f0: float = 127.73e6, channels: int = 4, **transmit) -> Scanner:
             adc_raster=1e-7, block_raster=1e-5, rf_dead_time=1e-4, rf_ringdown=3e-5, adc_dead_time=1e-5,
         ),
         receive=ReceiveArray(
-            coil="head", n_channels=32, simulated_channels=channels, rings=1, radius_lr=0.11, radius_ap=0.135,
+            coil="head", n_channels=32, simulated_channels=channels, radius_lr=0.11, radius_ap=0.135,
             radius_si=0.13,
         ),
         noise=Noise(relative_figure=1.0),

@@ -1,0 +1,52 @@
+"""From a scanner's habits and a study's wishes to the options of the reconstruction."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from protocols.scanner import ReconChain
+    from recon import ReconOptions, Window
+
+_PARTIAL = {"zero_fill": "zero", "homodyne": "homodyne", "pocs": "pocs"}
+
+
+def recon_options(chain: "ReconChain", wishes: Mapping[str, Any]) -> "ReconOptions":
+    """Options of the reconstruction that a scanner makes, unless the study says otherwise.
+
+    Parameters
+    ----------
+    chain : ReconChain
+        The vendor's habits.
+    wishes : mapping
+        ``combine``, ``acceleration``, ``partial_fourier``, ``intensity_correction``; the word "native" keeps
+        the habit.
+
+    Notes
+    -----
+    Images stay floats on the receiver's scale: integer scaling of a product image is a matter of storage,
+    and its per-series factor is drawn as receiver gain. Zero filling keeps the acquired grid here, since
+    analysis resamples anyway.
+    """
+    from recon import ReconOptions
+
+    def wished(name: str, habit: str) -> str:
+        value = str(wishes.get(name, "native"))
+        return habit if value == "native" else value
+
+    return ReconOptions(
+        combine=wished("combine", chain.combine),
+        acceleration=wished("acceleration", "auto"),
+        partial_fourier=wished("partial_fourier", _PARTIAL[chain.partial_fourier]),
+        intensity_correction=wished("intensity_correction", chain.intensity_correction),
+        window=_window(chain),
+    )
+
+
+def _window(chain: "ReconChain") -> "Window":
+    from recon import Window
+
+    if chain.window == "fermi":
+        return Window(kind="fermi", radius=chain.window_radius, width=chain.window_width)
+    if chain.window == "tukey":
+        return Window(kind="tukey", alpha=chain.window_width)
+    return Window(kind=chain.window)
