@@ -67,6 +67,10 @@ def trade_figure(data: ReportData) -> str | None:
             for k in kinds
         ]  # fmt: skip
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        # Labels are placed in points, so the layout must be settled before.
+        figure.draw_without_rendering()
+        for ax, methods in zip(axes, found.values(), strict=True):
+            _name_points(ax, data, methods)
         return svg_uri(figure)
 
 
@@ -89,7 +93,6 @@ def _trade(ax: Axes, data: ReportData, methods: dict[str, Parts]) -> None:
     ax.set_ylabel("biology destroyed [% of raw error]")
     ax.grid(True)
     ax.plot(0, 0, "*", color=PART_COLORS["fixed"], ms=15, mec="white", zorder=5)
-    _name_points(ax, data, methods)
 
 
 def _limits(ax: Axes, methods: dict[str, Parts]) -> None:
@@ -107,7 +110,6 @@ def _limits(ax: Axes, methods: dict[str, Parts]) -> None:
 
 def _name_points(ax: Axes, data: ReportData, methods: dict[str, Parts]) -> None:
     """Write each name beside its point, where it hides the least."""
-    ax.figure.draw_without_rendering()  # type: ignore[union-attr]
     scale = 72.0 / ax.figure.dpi
     spots = {
         m: tuple(v * scale for v in ax.transData.transform((100 * p["left"].value, 100 * p["destroyed"].value)))
@@ -119,15 +121,16 @@ def _name_points(ax: Axes, data: ReportData, methods: dict[str, Parts]) -> None:
     taken: list[tuple[float, float, float, float]] = []
     labels = [*((m, spots[m], KIND_COLORS[data.kind(m)], False) for m in sorted(spots))]
     labels.append(("ideal", star, "#1f7a6d", True))
+    at = {m: (100 * p["left"].value, 100 * p["destroyed"].value) for m, p in methods.items()}
     for text, spot, color, italic in labels:
         wide = 5.6 * len(text)
         choice = min(_OFFSETS, key=lambda o: _badness(_label_box(spot, o, wide), spots, taken, edges))
         taken.append(_label_box(spot, choice, wide))
-        ax.annotate(
-            text, (spot[0] / scale, spot[1] / scale), xycoords="figure pixels", xytext=choice[:2],
-            textcoords="offset points", ha=choice[2], color=color, fontsize=8.5, zorder=6,
-            style="italic" if italic else "normal",
+        note = ax.annotate(
+            text, (0.0, 0.0) if italic else at[text], xytext=choice[:2], textcoords="offset points",
+            ha=choice[2], color=color, fontsize=8.5, zorder=6, style="italic" if italic else "normal",
         )  # fmt: skip
+        note.set_in_layout(False)
 
 
 def _label_box(

@@ -113,9 +113,9 @@ def _probe(data: ReportData, method: str, contrast: str) -> Mapping[str, Any] | 
 
 
 _EXTRA = {
-    "frozen": ("frozen: trained on raw images", "$\u29d6$", "|", "#d1495b"),
-    "mask_only": ("brain mask alone", "", "2", "#5c6875"),
-    "demographics": ("age, sex, volume alone", "", "3", "#5c6875"),
+    "frozen": ("frozen: trained on raw images", "|", "#d1495b"),
+    "mask_only": ("brain mask alone", "2", "#5c6875"),
+    "demographics": ("age, sex, volume alone", "3", "#5c6875"),
 }
 
 
@@ -124,7 +124,7 @@ def _probe_rows(ax: Axes, data: ReportData, found: Sequence[tuple[str, Mapping[s
         low, high = number(probe.get("null_low")), number(probe.get("null_high"))
         if math.isfinite(low) and math.isfinite(high):
             ax.barh(y, high - low, left=low, height=0.62, color=GRID, label="shuffled labels, 95 %")
-        for key, (label, _, marker, color) in _EXTRA.items():
+        for key, (label, marker, color) in _EXTRA.items():
             value = number(probe.get(key))
             if math.isfinite(value):
                 ax.plot(value, y, marker, color=color, ms=9, mew=1.6, ls="", label=label)

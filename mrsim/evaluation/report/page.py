@@ -1,0 +1,228 @@
+"""The page itself: one HTML file that needs nothing but a browser, with the same bytes for the same data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..tables import METRICS
+from . import biology_figures, dissection_figures, figures
+from .answer import rows as answer_rows
+from .answer import unverified_count, verdict
+from .data import ReportData, number
+from .pictures import DIFFERENCE_RANGE, MAX_COLUMNS, QUALITIES, Panel, Quality, colorbar_stops, columns_of, panels
+from .recipe import boilerplate, card_rows, flat, scanner_rows, unverified
+from .scores import contrasts as scored_contrasts
+from .scores import family_tables, feature_tables
+from .style import KIND_COLORS, KIND_WORDS, PART_COLORS, PARTS, scanner_colors
+from .words import counted, significant
+
+TARGET_BYTES = 8_000_000
+"""Pictures give up quality step by step until the page is smaller than this."""
+CAP_BYTES = 15_000_000
+"""A page above this would choke browsers: pictures are left out."""
+_MAX_ROWS = 200
+_VIEW_WORDS = {
+    "same": "same window per row",
+    "own": "own window per image",
+    "difference": "difference to the reference",
+}
+
+
+def build_report(data: ReportData) -> str:
+    """Return the report as one HTML document without any external reference.
+
+    Equal data give equal bytes (with the same versions of matplotlib and pillow). Pictures are stored without
+    loss where the page stays below `TARGET_BYTES`; else they are compressed, then coarser, then fewer, which
+    the page says.
+    """
+    context = _context(data)
+    page = ""
+    for quality in QUALITIES:
+        page = _render(context | _pictures(data, quality))
+        if len(page.encode()) <= TARGET_BYTES:
+            return page
+    if len(page.encode()) <= CAP_BYTES:
+        return page
+    return _render(context | _pictures(data, None))
+
+
+def write_report(path: Path | str, data: ReportData) -> None:
+    """Write the report under a temporary name in the target folder, then rename it."""
+    target, text = Path(path), build_report(data)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _render(context: Mapping[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_asset("template.html.j2")).render(context)
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _context(data: ReportData) -> dict[str, Any]:
+    script = _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    paragraphs, citations = boilerplate(data)
+    return {
+        "data": data,
+        "style": _asset("page.css"),
+        "script": script,
+        "script_hash": f"sha256-{digest}",
+        "verdict": verdict(data),
+        "answers": [(c, answer_rows(data, c)) for c in data.contrasts if answer_rows(data, c)],
+        "facts": _facts(data),
+        "scanners": scanner_rows(data),
+        "cards": card_rows(data),
+        "participants": _participants(data),
+        "colors": scanner_colors(data.sessions),
+        "kind_colors": KIND_COLORS,
+        "kind_words": KIND_WORDS,
+        "part_colors": PART_COLORS,
+        "parts": PARTS,
+        "failures": [{k: str(f.get(k, "–")) for k in ("stage", "key", "error")} for f in data.failures],
+        "max_rows": _MAX_ROWS,
+        "figures": _figures(data),
+        "missing": _missing(data),
+        "ladder": _ladder(data),
+        "glossary": [(name.replace("_", " "), metric.meaning) for name, metric in METRICS.items()],
+        "tables": [(c, family_tables(data, c), feature_tables(data, c)) for c in scored_contrasts(data)],
+        "unverified": unverified(data),
+        "unverified_count": unverified_count(data),
+        "recipe": flat(data.recipe),
+        "study": flat(data.study),
+        "paragraphs": paragraphs,
+        "citations": citations,
+    }
+
+
+def _facts(data: ReportData) -> list[tuple[str, str]]:
+    """Return the numbers of the header strip."""
+    scans = 0
+    people = len(data.participants) or int(number((data.study.get("cohort") or {}).get("subjects", 0)))
+    repeats = [int(s.get("repeats", 1)) for s in data.study.get("scanners", ())] or [1] * len(data.scanners)
+    scans = people * sum(repeats) * len(data.contrasts)
+    harmonizers = [m for m in data.methods if m != "raw"]
+    controls = sum(data.control(m) for m in harmonizers)
+    return [
+        (str(people), "subject" if people == 1 else "subjects"),
+        (str(len(data.scanners)), "scanner" if len(data.scanners) == 1 else "scanners"),
+        (str(len(data.contrasts)), " and ".join(data.contrasts) or "contrasts"),
+        (str(scans), "scans planned"),
+        (str(len(harmonizers)), f"methods, {counted(controls, 'control')} among them"),
+        (str(len(data.failures)), "failed cells"),
+    ]
+
+
+def _participants(data: ReportData) -> list[tuple[str, ...]]:
+    rows = []
+    for person in data.participants:
+        age, icv = number(person.get("age")), number(person.get("icv"))
+        rows.append(
+            (
+                str(person.get("subject", "–")),
+                f"{age:.1f}" if math.isfinite(age) else "–",
+                str(person.get("sex", "–")),
+                f"{icv:.0f}" if math.isfinite(icv) else "–",
+            )
+        )
+    return sorted(rows)
+
+
+def _figures(data: ReportData) -> dict[str, Any]:
+    embeddings = [(c, figures.embedding_figure(data, c)) for c in data.contrasts]
+    return {
+        "trade": dissection_figures.trade_figure(data),
+        "split": dissection_figures.split_figure(data),
+        "embeddings": [(c, uri) for c, uri in embeddings if uri],
+        "probe": figures.probe_figure(data),
+        "age": biology_figures.age_figure(data),
+        "slopes": biology_figures.slope_figure(data),
+        "ladder": figures.ladder_figure(data),
+    }
+
+
+def _missing(data: ReportData) -> dict[str, list[str]]:
+    """Return per kind of evidence the methods that have none of it."""
+    keys = ("embedding", "probe", "age", "age_slopes", "dissection")
+    methods = data.methods
+    absent = {
+        key: [
+            m
+            for m in methods
+            if not data.details.get(m, {}).get(key) and not (key == "dissection" and m == "raw")
+        ]
+        for key in keys
+    }
+    return absent
+
+
+def _ladder(data: ReportData) -> dict[str, Any]:
+    """Return the rungs as text, and whether they stand in the published order and ranges."""
+    rows = figures.ladder_rows(data)
+    known = [r for r in rows if r["published"]]
+    covs = [r["cov"] for r in known]
+    table = []
+    for row in rows:
+        low, high = row["published"] or (math.nan, math.nan)
+        within = "" if math.isnan(low) else ("inside" if low <= row["cov"] <= high else "outside")
+        table.append(
+            (
+                row["step"],
+                f"{significant(row['cov'], 2)} %",
+                f"{significant(row['low'], 2)} to {significant(row['high'], 2)}" if math.isfinite(row["low"]) else "–",
+                str(row["n"] if row["n"] is not None else "–"),
+                "–" if math.isnan(low) else f"{low:g} to {high:g} %",
+                within,
+            )
+        )
+    ordered = len(covs) > 1 and all(a < b for a, b in zip(covs, covs[1:], strict=False))
+    absent = [s for s in figures.PUBLISHED if s not in {r["step"] for r in rows}]
+    return {"rows": table, "ordered": ordered, "count": len(covs), "absent": absent}
+
+
+def _pictures(data: ReportData, quality: Quality | None) -> dict[str, Any]:
+    shown: Iterator[Panel] | tuple[()] = panels(data, quality) if quality is not None else ()
+    found = list(shown)
+    sessions = {i.session for i in data.images}
+    columns = columns_of(data) if data.images else ()
+    return {
+        "panels": found,
+        "panel_contrasts": _distinct([p.contrast for p in found]),
+        "panel_planes": _distinct([p.plane for p in found]),
+        "panel_views": [(v, _VIEW_WORDS[v]) for v in _distinct([p.view for p in found])],
+        "picture_words": quality.words if quality is not None else "",
+        "pictures_dropped": quality is None and bool(data.images),
+        "not_shown": sorted(sessions - {s for s, _ in columns}),
+        "max_columns": MAX_COLUMNS,
+        "difference_range": DIFFERENCE_RANGE,
+        "colorbar": colorbar_stops(),
+    }
+
+
+def _distinct(items: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(items))
