@@ -162,12 +162,12 @@ class Protocol:
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def at_resolution(self, voxel_size: float) -> Protocol:
-        """Coarser copy of the card: same contrast times, smaller matrix.
+        """Isotropic copy of the card at another resolution: same contrast times, other matrix.
 
         Parameters
         ----------
         voxel_size : float
-            Isotropic target [m]; axes that are already coarser stay as they are.
+            Isotropic target [m], not finer than the card's finest axis. Thick slices become thinner ones.
 
         Returns
         -------
@@ -179,7 +179,9 @@ class Protocol:
         """
         if not 1e-4 <= voxel_size <= 0.05:
             raise RecordError("at_resolution", [f"voxel_size must be 1e-4..0.05 m; got {voxel_size}"])
-        geometry = _coarser(self.geometry, voxel_size)
+        if voxel_size < min(self.geometry.voxel_size) * (1 - 1e-6):
+            return self
+        geometry = _isotropic(self.geometry, voxel_size)
         if geometry.matrix == self.geometry.matrix:
             return self
         timing = self.timing
@@ -198,12 +200,10 @@ class Protocol:
         )
 
 
-def _coarser(old: Geometry, voxel_size: float) -> Geometry:
-    """Geometry with voxels of at least `voxel_size` [m] and even matrices."""
+def _isotropic(old: Geometry, voxel_size: float) -> Geometry:
+    """Geometry with cubic voxels of `voxel_size` [m] and even matrices."""
 
     def axis(size: float, points: int) -> tuple[int, float]:
-        if size >= voxel_size:
-            return points, size * points
         coarse = max(4, 2 * math.ceil(points * size / voxel_size / 2 - 1e-6))
         return coarse, coarse * voxel_size
 

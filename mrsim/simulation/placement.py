@@ -206,9 +206,11 @@ def _resampled(
     index_to_logical[:3, 3] = first
     index_to_logical[3, 3] = 1.0
     matrix = np.linalg.solve(to_logical, index_to_logical)
+    # One empty voxel around the maps, so that tissue at the edge of the array fades as everywhere else.
+    matrix[:3, 3] += 1.0
     maps = np.empty((len(phantom.tissues), *grid.array_shape), np.float32)
     for source, out in zip(phantom.fractions, maps, strict=True):
-        _gather(source, matrix, out)
+        _gather(np.pad(source, 1), matrix, out)
     brain = np.empty(grid.array_shape, np.float32)
-    _gather(mask.astype(np.float32), matrix, brain)
+    _gather(np.pad(mask.astype(np.float32), 1), matrix, brain)
     return PlacedPhantom(fractions=maps, brain=brain, grid=grid, to_world=to_world)

@@ -24,8 +24,10 @@ _TRANSMIT = 33
 """Entries of the tables over B1+; linear interpolation between them is right to 1e-4."""
 _SPECTRUM_FLOOR = 1e-2
 """Share of the mean spectral energy that every k-space position counts for at least."""
-_THIN = 3
-"""The joint basis is chosen from every third voxel along each axis."""
+_SAFETY = 0.4
+"""Share of the tolerance that the bases aim at: their weights are estimates of the true spectrum."""
+_SAMPLE = 60_000
+"""Voxels from which the joint basis is chosen, about; large objects are thinned evenly along each axis."""
 
 
 @njit(cache=True)
@@ -186,14 +188,17 @@ def _joint_basis(
     # 0.1 rad per table step: bilinear interpolation is then right to 1e-3 at the last sample.
     points = int(np.ceil((high - low) * np.abs(tau).max() * 2 * np.pi / 0.1)) + 2
     df = _Axis.over(low, high, min(max(points, 8), 4000))
-    a = np.einsum("sl,std->tld", along.curves.conj(), _decay(obj, df.values, since_rf, tau, f0))
+    # Curves are orthonormal under the row weights: project with them.
+    weighted = along.curves.conj() * rows[:, None]
+    a = np.einsum("sl,std->tld", weighted, _decay(obj, df.values, since_rf, tau, f0))
     return _mix(obj, history, along, a, df, tolerance)
 
 
 def _mix(
     obj: ScannedObject, history: _Histories, along: Basis, a: np.ndarray, df: _Axis, tolerance: float
 ) -> _Joint:
-    thin = (slice(None), *(slice(1, None, _THIN) for _ in range(3)))
+    step = max(1, round((np.count_nonzero(obj.occupied) / _SAMPLE) ** (1 / 3)))
+    thin = (slice(None), *(slice(step // 2, None, step) for _ in range(3)))
     fractions = np.ascontiguousarray(obj.placed.fractions[thin]).reshape(len(obj.tissues), -1)
     b1, freq = obj.b1[thin[1:]].reshape(-1), obj.df[thin[1:]].reshape(-1)
     rank = history.basis.rank * along.rank
@@ -313,8 +318,9 @@ def noiseless_signal(
         first = int(members[0])
         encoder = _Encoder(obj.placed.grid, readouts, members)
         across, along = _spectrum(obj, energy, encoder)
-        history = _history_basis(bloch, obj, members, across, 0.3 * options.tolerance)
-        joint = _joint_basis(obj, energy, history, readouts, first, along, options.tolerance, scanner.f0)
+        aim = _SAFETY * options.tolerance
+        history = _history_basis(bloch, obj, members, across, 0.3 * aim)
+        joint = _joint_basis(obj, energy, history, readouts, first, along, aim, scanner.f0)
         samples = _encode_group(obj, history, joint, encoder, receiver)
         if readouts.freq[first]:
             turns = readouts.freq[first] * readouts.dwell[first] * np.arange(samples.shape[2])

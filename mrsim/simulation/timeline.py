@@ -71,17 +71,25 @@ class _Moments:
         areas = sequence.block_moments()
         self.at_block_start = np.vstack([np.zeros(3), np.cumsum(areas, axis=0)[:-1]])
         self._cache: dict[tuple[object, ...], np.ndarray] = {}
+        self._axis: dict[tuple[object, ...], np.ndarray] = {}
 
     def inside(self, block: int, key: object, times: np.ndarray) -> np.ndarray:
         """Moment from block start to ``times`` (n, 3); ``key`` identifies the times for caching."""
         s = self._sequence
         ids = (int(s.gx[block]), int(s.gy[block]), int(s.gz[block]))
-        found = self._cache.get((*ids, key))
+        whole = self._cache.get((*ids, key))
+        if whole is None:
+            # Axis by axis first: the many combinations of encoding steps share few gradients.
+            columns = [self._along(number, key, times) for number in ids]
+            whole = self._cache[(*ids, key)] = np.stack(columns, axis=1)
+        return whole
+
+    def _along(self, number: int, key: object, times: np.ndarray) -> np.ndarray:
+        found = self._axis.get((number, key))
         if found is None:
-            columns = [
-                gradient_integral(s.grad_events[i - 1], times) if i else np.zeros(times.size) for i in ids
-            ]
-            found = self._cache[(*ids, key)] = np.stack(columns, axis=1)
+            events = self._sequence.grad_events
+            found = gradient_integral(events[number - 1], times) if number else np.zeros(times.size)
+            self._axis[(number, key)] = found
         return found
 
 
