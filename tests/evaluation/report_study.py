@@ -17,10 +17,12 @@ SCANNERS = {
 IMAGE_METHODS = ("raw", "identity", "blur", "zscore", "nyul", "whitestripe")
 FEATURE_METHODS = ("featureidentity", "combat")
 CONTRASTS = ("T1w", "FLAIR")
-REGIONS = ("hippocampus", "lateral_ventricle", "cortical_gm", "cerebral_wm", "thalamus")
+REGIONS = tuple(f"volume:{r}" for r in ("hippocampus", "lateral_ventricle", "cortical_gm", "cerebral_wm", "thalamus"))
 PLANTED = (-0.02, 0.5, -2.0, -0.4, 0.0)
 # fixed, left, destroyed, invented of the raw error
+PARTS = ("fixed", "left", "destroyed", "invented")
 SPLIT = {
+    "raw": (0.0, 0.62, 0.0, 0.0),
     "identity": (0.0, 0.62, 0.0, 0.0),
     "blur": (0.16, 0.46, 0.31, 0.05),
     "zscore": (0.35, 0.27, 0.03, 0.02),
@@ -103,7 +105,13 @@ def card_record(label, contrast):
 
 
 def images(brain, shape, rng):
+    voxel = (2e-3, 2e-3, 2e-3)
     for contrast in CONTRASTS:
+        means = (40.0, 70.0, 100.0) if contrast == "T1w" else (15.0, 103.0, 70.0)
+        clean = brain.image(means, bias=bias_field(shape, 0.1)).astype(np.float32)
+        yield ReportImage(
+            method="truth", session="truth", run=1, contrast=contrast, data=clean, voxel_size=voxel
+        )
         for session, run in [("prisma", 2), *((s, 1) for s in SCANNERS)]:
             *_, scale, means, shade = SCANNERS[session]
             means = means if contrast == "T1w" else (15.0, 95.0 + 0.2 * means[0], 70.0)
@@ -112,7 +120,7 @@ def images(brain, shape, rng):
             for method in IMAGE_METHODS:
                 yield ReportImage(
                     method=method, session=session, run=run, contrast=contrast,
-                    data=harmonized(method, raw, brain.mask), voxel_size=(2e-3, 2e-3, 2e-3),
+                    data=harmonized(method, raw, brain.mask), voxel_size=voxel,
                 )  # fmt: skip
 
 
@@ -136,11 +144,11 @@ def details(method, rng):
         "contrasts": list(CONTRASTS),
         "embedding": embedding(site, rng),
         "probe": {c: probe(site) for c in CONTRASTS},
-        "age": ages(site, rng),
-        "age_slopes": slopes(method, rng),
+        "age": [row | {"contrast": c} for c in CONTRASTS for row in ages(site, rng)],
+        "age_slopes": [row | {"contrast": c} for c in CONTRASTS for row in slopes(method, rng)],
     }
-    if method in SPLIT:
-        record["dissection"] = {c: split(method, c) for c in CONTRASTS}
+    spaces = ("{}", "{} features") if method in IMAGE_METHODS else ("{} features",)
+    record["dissection"] = {s.format(c): split(method, c, s) for c in CONTRASTS for s in spaces}
     if method == "raw":
         steps = [("scan-rescan", 0.9), ("across vendors", 8.2), ("across fields", 11.5)]
         record["ladder"] = [
@@ -149,9 +157,11 @@ def details(method, rng):
     return record
 
 
-def split(method, contrast):
-    factor = 1.0 if contrast == "T1w" else 0.85
-    parts = zip(("fixed", "left", "destroyed", "invented"), SPLIT[method], strict=True)
+def split(method, contrast, space):
+    factor = (1.0 if contrast == "T1w" else 0.85) * (1.0 if space == "{}" else 1.1)
+    parts = list(zip(PARTS, SPLIT[method], strict=True))
+    if method == "blur" and space != "{}":
+        parts = list(zip(PARTS, (-2.4, 3.1, 0.01, 0.02), strict=True))
     return {
         name: {"value": factor * v, "low": factor * v - 0.03 - 0.1 * abs(v), "high": factor * v + 0.04 + 0.1 * abs(v)}
         for name, v in parts
@@ -208,8 +218,7 @@ def scores(rng):
         if method in IMAGE_METHODS:
             names |= {"nrmse_matched": 0.1 * left, "ssim_matched": 1.0 - 0.12 * left, "mae": 31.0 * left}
             names |= {"edge_energy_ratio": 0.6 if method == "blur" else 1.02, "wm_gm_ratio_error": -4.0 * left}
-        if method in SPLIT:
-            names |= dict(zip(("fixed", "left", "destroyed", "invented"), SPLIT[method], strict=True))
+        names |= dict(zip(PARTS, SPLIT[method], strict=True))
         for contrast in CONTRASTS:
             for name, value in names.items():
                 v = value + 0.01 * rng.normal()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .data import ReportData, number
+from .data import ReportData, contrast_order, number
 from .style import GRID, INK, KIND_COLORS, MUTED, figure_style, new_figure, svg_uri
 
 if TYPE_CHECKING:
@@ -16,11 +16,29 @@ MAX_METHODS = 7
 KEY_REGIONS = 3
 RATIO_RANGE = (-1.0, 3.0)
 _PREFERRED = ("hippocamp", "ventric", "cort", "gm", "grey", "gray", "wm", "white", "thalam", "csf")
+Ages = list[tuple[float, float, float]]
+Ratio = tuple[float, float, float]
 
 
-def key_features(data: ReportData) -> list[str]:
+def contrasts(data: ReportData, key: str) -> list[str]:
+    """Return the contrasts under which rows of `age` or `age_slopes` were measured ("": not said)."""
+    named = {str(r.get("contrast", "")) for d in data.details.values() for r in d.get(key, ())}
+    return sorted(named, key=contrast_order)
+
+
+def title(feature: str) -> str:
+    """Return a feature's name as people write it."""
+    return feature.removeprefix("volume:").replace("_", " ")
+
+
+def key_features(data: ReportData, contrast: str) -> list[str]:
     """Return the features worth a scatter plot: the regions that people look for first."""
-    named = {str(r["feature"]) for d in data.details.values() for r in d.get("age", ()) if r.get("feature")}
+    named = {
+        str(r["feature"])
+        for d in data.details.values()
+        for r in d.get("age", ())
+        if r.get("feature") and str(r.get("contrast", "")) == contrast
+    }
     rank = {f: next((i for i, p in enumerate(_PREFERRED) if p in f.lower()), len(_PREFERRED)) for f in named}
     chosen: list[str] = []
     for feature in sorted(named, key=lambda f: (rank[f], len(f), f)):
@@ -30,36 +48,37 @@ def key_features(data: ReportData) -> list[str]:
     return chosen[:KEY_REGIONS]
 
 
-def age_figure(data: ReportData) -> str | None:
+def age_figure(data: ReportData, contrast: str) -> str | None:
     """Return measured (filled) and true (hollow) values over age: rows are regions, columns methods."""
-    features = key_features(data)
-    methods = [m for m in data.methods if _ages(data, m, features)][:MAX_METHODS]
+    features = key_features(data, contrast)
+    found = {(m, f): _ages(data, m, f, contrast) for m in data.methods for f in features}
+    methods = data.shown([m for m in data.methods if any(found[m, f] for f in features)], MAX_METHODS)
     if not features or not methods:
         return None
     with figure_style():
-        figure = new_figure(1.2 + 1.55 * len(methods), 0.6 + 1.75 * len(features))
+        figure = new_figure(1.2 + 1.5 * max(len(methods), 3), 0.6 + 1.6 * len(features))
         axes = figure.subplots(len(features), len(methods), squeeze=False, sharex=True, sharey="row")
         for row, feature in zip(axes, features, strict=True):
             for ax, method in zip(row, methods, strict=True):
-                _age_panel(ax, _ages(data, method, [feature]), KIND_COLORS[data.kind(method)])
-            row[0].set_ylabel(feature.replace("_", " "))
+                _age_panel(ax, found[method, feature], KIND_COLORS[data.kind(method)])
+            row[0].set_ylabel(f"{title(feature)} [mL]" if feature.startswith("volume:") else title(feature))
         for ax, method in zip(axes[0], methods, strict=True):
             ax.set_title(method, color=KIND_COLORS[data.kind(method)])
         figure.supxlabel("age [years]", fontsize=9)
         return svg_uri(figure)
 
 
-def _ages(data: ReportData, method: str, features: Sequence[str]) -> list[tuple[float, float, float]]:
+def _ages(data: ReportData, method: str, feature: str, contrast: str) -> Ages:
     rows = data.details.get(method, {}).get("age", ())
     points = [
         (number(r.get("age")), number(r.get("measured")), number(r.get("truth")))
         for r in rows
-        if str(r.get("feature")) in features
+        if str(r.get("feature")) == feature and str(r.get("contrast", "")) == contrast
     ]
     return [p for p in points if math.isfinite(p[0]) and math.isfinite(p[1])]
 
 
-def _age_panel(ax: Axes, points: Sequence[tuple[float, float, float]], color: str) -> None:
+def _age_panel(ax: Axes, points: Ages, color: str) -> None:
     import numpy as np
 
     ax.grid(True)
@@ -71,56 +90,58 @@ def _age_panel(ax: Axes, points: Sequence[tuple[float, float, float]], color: st
     for values, style, shade in ((truth, "--", MUTED), (measured, "-", color)):
         use = np.isfinite(values)
         if use.sum() >= 2 and np.ptp(age[use]) > 0.0:
-            ends = np.array([age[use].min(), age[use].max()])
-            centre = age[use].mean()
-            slope = ((age[use] - centre) @ (values[use] - values[use].mean())) / ((age[use] - centre) @ (age[use] - centre))
-            ax.plot(ends, values[use].mean() + slope * (ends - centre), style, color=shade, lw=1.3)
-    ax.plot(age, truth, "o", mfc="white", mec=MUTED, ms=4.2, mew=0.9, ls="")
-    ax.plot(age, measured, "o", color=color, ms=4.2, mec="white", mew=0.4, ls="")
+            ends, centred = np.array([age[use].min(), age[use].max()]), age[use] - age[use].mean()
+            slope = centred @ values[use] / (centred @ centred)
+            ax.plot(ends, values[use].mean() + slope * (ends - age[use].mean()), style, color=shade, lw=1.3)
+    many = age.size > 200
+    ax.plot(age, truth, "o", mfc="white", mec=MUTED, ms=4.2, mew=0.9, ls="", rasterized=many)
+    ax.plot(age, measured, "o", color=color, ms=4.2, mec="white", mew=0.4, ls="", rasterized=many)
 
 
-def slope_figure(data: ReportData) -> str | None:
+def slope_figure(data: ReportData, contrast: str) -> str | None:
     """Return recovered over planted age slopes with intervals, one panel per method."""
-    rows = {m: slope_ratios(data, m) for m in data.methods}
-    rows = {m: found for m, found in list(rows.items()) if found}
-    rows = dict(list(rows.items())[:MAX_METHODS])
+    everything = {m: found for m in data.methods if (found := slope_ratios(data, m, contrast))}
+    rows = {m: everything[m] for m in data.shown(list(everything), MAX_METHODS)}
     if not rows:
         return None
     features = sorted({f for found in rows.values() for f in found})
     with figure_style():
-        figure = new_figure(1.9 + 1.45 * len(rows), 0.95 + 0.24 * len(features))
+        figure = new_figure(1.9 + 1.4 * max(len(rows), 3), 0.95 + 0.24 * len(features))
         axes = figure.subplots(1, len(rows), squeeze=False, sharex=True, sharey=True)[0]
         for ax, (method, found) in zip(axes, rows.items(), strict=True):
             _forest(ax, features, found, KIND_COLORS[data.kind(method)])
             ax.set_title(method, color=KIND_COLORS[data.kind(method)])
-        axes[0].set_yticks(range(len(features)), [f.replace("_", " ") for f in features])
+        axes[0].set_yticks(range(len(features)), [title(f) for f in features])
         axes[0].set_ylim(len(features) - 0.4, -0.6)
-        axes[0].set_xlim(RATIO_RANGE)
+        axes[0].set_xlim(RATIO_RANGE[0] - 0.12, RATIO_RANGE[1] + 0.12)
+        axes[0].set_xticks(range(-1, 4))
         figure.supxlabel("recovered / planted age slope (1 is right)", fontsize=9)
         return svg_uri(figure)
 
 
-def slope_ratios(data: ReportData, method: str) -> dict[str, tuple[float, float, float]]:
+def slope_ratios(data: ReportData, method: str, contrast: str) -> dict[str, Ratio]:
     """Return slope over planted slope with limits per feature; features without a planted slope drop out."""
-    found: dict[str, tuple[float, float, float]] = {}
+    found: dict[str, Ratio] = {}
     for row in data.details.get(method, {}).get("age_slopes", ()):
         ratio = _ratio(row)
-        if ratio is not None and row.get("feature"):
+        if ratio is not None and row.get("feature") and str(row.get("contrast", "")) == contrast:
             found[str(row["feature"])] = ratio
     return found
 
 
-def _ratio(row: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    truth, slope = number(row.get("truth")), number(row.get("slope"))
+def _ratio(row: Mapping[str, Any]) -> Ratio | None:
+    """Read a slope; where `ratio` is given, `low` and `high` are its limits, else those of the slope."""
+    truth, slope, given = (number(row.get(key)) for key in ("truth", "slope", "ratio"))
+    limits = number(row.get("low")), number(row.get("high"))
+    if "ratio" in row:
+        return (given, *limits) if math.isfinite(given) else None
     if not (math.isfinite(truth) and math.isfinite(slope)) or truth == 0.0:
         return None
-    low, high = sorted((number(row.get("low")) / truth, number(row.get("high")) / truth))
+    low, high = sorted(limit / truth for limit in limits)
     return slope / truth, low, high
 
 
-def _forest(
-    ax: Axes, features: Sequence[str], found: Mapping[str, tuple[float, float, float]], color: str
-) -> None:
+def _forest(ax: Axes, features: Sequence[str], found: Mapping[str, Ratio], color: str) -> None:
     left, right = RATIO_RANGE
     ax.axvline(1.0, color=INK, lw=1.0)
     ax.axvline(0.0, color=GRID, lw=1.0)
@@ -129,10 +150,9 @@ def _forest(
             continue
         value, low, high = found[feature]
         if math.isfinite(low) and math.isfinite(high):
-            ax.plot([max(low, left), min(high, right)], [y, y], color=color, lw=1.5, alpha=0.6)
-        if left <= value <= right:
-            ax.plot(value, y, "o", color=color, ms=4.5)
-        else:
-            ax.plot(left if value < left else right, y, "<" if value < left else ">", color=color, ms=6, clip_on=False)
+            ax.plot([min(max(low, left), right), max(min(high, right), left)], [y, y], color=color, lw=1.5, alpha=0.6)
+        shape = "o" if left <= value <= right else ("<" if value < left else ">")
+        size = 4.5 if shape == "o" else 6.0
+        ax.plot(min(max(value, left), right), y, shape, color=color, ms=size, clip_on=False)
     ax.grid(True, axis="x")
     ax.tick_params(axis="y", length=0)

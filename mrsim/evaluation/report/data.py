@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["raw", "control", "image", "feature"]
 RAW = "raw"
+TRUTH = "truth"
+"""Method of images that show the truth: the same subject under the reference scanner, without noise."""
 CONTROLS = frozenset({"identity", "blur", "feature-identity", "random-style", "oracle"})
 """Harmonizers that are judged only to show what a score is worth."""
 _GAMMA_BAR = 42.577478518e6
@@ -110,6 +112,7 @@ class ReportData:
         named = {RAW, *self.details, *(image.method for image in self.images)}
         if self.scores is not None and len(self.scores):
             named |= {str(m) for m in self.scores["method"]}
+        named -= {TRUTH}
         return tuple(sorted(named, key=lambda m: (KIND_ORDER.index(self.kind(m)), self._listed(m), m)))
 
     @property
@@ -120,6 +123,42 @@ class ReportData:
         for detail in self.details.values():
             named |= {str(c) for c in detail.get("contrasts", ())}
         return tuple(sorted(named, key=contrast_order))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where methods were dissected: contrasts for images, and such as `T1w features`."""
+        named = {str(place) for detail in self.details.values() for place in detail.get("dissection", {})}
+        return tuple(sorted(named, key=contrast_order))
+
+    @property
+    def scans(self) -> list[ReportImage]:
+        """Images of methods."""
+        return [image for image in self.images if image.method != TRUTH]
+
+    @property
+    def truths(self) -> dict[str, ReportImage]:
+        """Images of the truth, by contrast."""
+        return {image.contrast: image for image in self.images if image.method == TRUTH}
+
+    @property
+    def level(self) -> str:
+        """Confidence level of the intervals, as text."""
+        given = number((self.study.get("evaluation") or {}).get("confidence"))
+        return f"{100.0 * given:g} %" if 0.0 < given < 1.0 else "95 %"
+
+    @property
+    def people(self) -> int:
+        """Number of subjects; 0 where unknown."""
+        planned = number((self.study.get("cohort") or {}).get("subjects"))
+        return len(self.participants) or (int(planned) if math.isfinite(planned) else 0)
+
+    def shown(self, methods: Sequence[str], limit: int) -> list[str]:
+        """Return at most `limit` methods, leaving out first the controls that repeat the raw images."""
+        kept = list(methods)
+        for method in methods:
+            if len(kept) > limit and self.control(method) and "identity" in self.harmonizer(method):
+                kept.remove(method)
+        return kept[:limit]
 
     def harmonizer(self, method: str) -> str:
         """Return the library name behind a method's label (the label itself where the study is silent)."""
@@ -136,15 +175,15 @@ class ReportData:
             return "raw"
         if self.control(method):
             return "control"
-        return "feature" if self.space(method) == "feature" else "image"
+        return "feature" if self.on_features(method) else "image"
 
-    def space(self, method: str) -> Literal["image", "feature"]:
-        """Return whether a method works on images or on features."""
-        return "feature" if self.details.get(method, {}).get("kind") == "feature" else "image"
+    def on_features(self, method: str) -> bool:
+        """Return whether a method works on regional features, not on images."""
+        return self.details.get(method, {}).get("kind") == "feature"
 
-    def dissection(self, method: str, contrast: str) -> dict[str, Answer]:
+    def dissection(self, method: str, place: str) -> dict[str, Answer]:
         """Return the answers of a method that are there, by name."""
-        given = self.details.get(method, {}).get("dissection", {}).get(contrast) or {}
+        given = self.details.get(method, {}).get("dissection", {}).get(place) or {}
         found = {name: Answer.of(value) for name, value in given.items()}
         return {name: answer for name, answer in found.items() if answer is not None}
 
@@ -199,8 +238,9 @@ def number(value: Any) -> float:
 
 
 def contrast_order(contrast: str) -> tuple[int, str]:
-    """Sort key of contrasts."""
-    return (_CONTRASTS.index(contrast) if contrast in _CONTRASTS else len(_CONTRASTS), contrast)
+    """Sort key of contrasts, and of places such as `T1w features`."""
+    first = contrast.split(" ", 1)[0]
+    return (_CONTRASTS.index(first) if first in _CONTRASTS else len(_CONTRASTS), contrast)
 
 
 def field_strength(scanner: Mapping[str, Any]) -> float:

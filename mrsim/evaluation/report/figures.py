@@ -31,31 +31,47 @@ PUBLISHED = {
 }
 """Coefficients of variation [%] between scans of one person in the literature, by what differs."""
 MAX_METHODS = 8
+MAX_VECTORS = 500
+"""Points of a panel above which they are drawn as pixels, to keep the file small."""
 
 
 def embedding_figure(data: ReportData, contrast: str) -> str | None:
     """Return scatter plots of the image descriptors, one panel per method; None where there are none."""
-    found = {m: _points(data, m, contrast) for m in data.methods}
-    found = dict(list((m, p) for m, p in found.items() if p)[:MAX_METHODS])
+    everything = {m: p for m in data.methods if (p := _points(data, m, contrast))}
+    found = {m: everything[m] for m in data.shown(list(everything), MAX_METHODS)}
     if not found:
         return None
     everyone = [p for points in found.values() for p in points]
+    # Features have components of their own: only images share axes.
+    frame = _frame([p for m, points in found.items() if not data.on_features(m) for p in points])
     subjects = sorted({str(p["subject"]) for p in everyone})
     columns = min(4, len(found))
     lines = math.ceil(len(found) / columns)
     with figure_style():
         figure = new_figure(2.75 * columns, 2.45 * lines)
-        axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        axes = figure.subplots(lines, columns, squeeze=False)
         for ax in axes.flat[len(found) :]:
             ax.set_axis_off()
         for ax, (method, points) in zip(axes.flat, found.items(), strict=False):
             _scatter(ax, data, points, subjects)
+            if frame is not None and not data.on_features(method):
+                ax.set_xlim(*frame[0])
+                ax.set_ylim(*frame[1])
             ax.set_title(method, color=KIND_COLORS[data.kind(method)])
-        for ax in axes[-1]:
-            ax.set_xlabel("component 1")
-        for ax in axes[:, 0]:
-            ax.set_ylabel("component 2")
+        figure.supxlabel("component 1", fontsize=9)
+        figure.supylabel("component 2", fontsize=9)
         return svg_uri(figure)
+
+
+def _frame(points: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    if not points:
+        return None
+    ends = []
+    for key in ("x", "y"):
+        values = [number(p[key]) for p in points]
+        room = 0.07 * (max(values) - min(values) or 1.0)
+        ends.append((min(values) - room, max(values) + room))
+    return ends[0], ends[1]
 
 
 def _points(data: ReportData, method: str, contrast: str) -> list[Mapping[str, Any]]:
@@ -68,12 +84,12 @@ def _scatter(
     ax: Axes, data: ReportData, points: Sequence[Mapping[str, Any]], subjects: Sequence[str]
 ) -> None:
     colors = scanner_colors(data.sessions)
-    for point in points:
-        shape = MARKERS[subjects.index(str(point["subject"])) % len(MARKERS)]
-        color = colors.get(str(point.get("session")), MUTED)
+    for i, subject in enumerate(subjects):
+        own = [p for p in points if str(p["subject"]) == subject]
         ax.scatter(
-            [point["x"]], [point["y"]], s=26, marker=shape, c=color, alpha=0.85, linewidths=0.4,
-            edgecolors="white",
+            [p["x"] for p in own], [p["y"] for p in own], s=26, marker=MARKERS[i % len(MARKERS)],
+            c=[colors.get(str(p.get("session")), MUTED) for p in own], alpha=0.85, linewidths=0.4,
+            edgecolors="white", rasterized=len(points) > MAX_VECTORS,
         )  # fmt: skip
     ax.grid(True)
     ax.tick_params(labelsize=7)
@@ -114,8 +130,9 @@ def _probe(data: ReportData, method: str, contrast: str) -> Mapping[str, Any] | 
 
 _EXTRA = {
     "frozen": ("frozen: trained on raw images", "|", "#d1495b"),
-    "mask_only": ("brain mask alone", "2", "#5c6875"),
-    "demographics": ("age, sex, volume alone", "3", "#5c6875"),
+    "forest": ("retrained forest", "*", "#8a6d00"),
+    "mask_only": ("brain mask alone", "s", "#5c6875"),
+    "demographics": ("age, sex alone", "^", "#5c6875"),
 }
 
 
@@ -123,14 +140,17 @@ def _probe_rows(ax: Axes, data: ReportData, found: Sequence[tuple[str, Mapping[s
     for y, (method, probe) in enumerate(found):
         low, high = number(probe.get("null_low")), number(probe.get("null_high"))
         if math.isfinite(low) and math.isfinite(high):
-            ax.barh(y, high - low, left=low, height=0.62, color=GRID, label="shuffled labels, 95 %")
+            ax.barh(y, high - low, left=low, height=0.62, color=GRID, label="shuffled labels, middle 95 %")
         for key, (label, marker, color) in _EXTRA.items():
             value = number(probe.get(key))
             if math.isfinite(value):
-                ax.plot(value, y, marker, color=color, ms=9, mew=1.6, ls="", label=label)
+                size, top = (12, 4) if marker == "|" else (6, 3)
+                ax.plot(
+                    value, y, marker, color=color, mfc="none", ms=size, mew=1.5, ls="", label=label, zorder=top
+                )
         kind = data.kind(method)
         ax.plot(
-            number(probe["balanced_accuracy"]), y, "o", color=KIND_COLORS[kind], ms=7.5, ls="",
+            number(probe["balanced_accuracy"]), y, "o", color=KIND_COLORS[kind], ms=7.5, ls="", zorder=5,
             label="retrained on these images" if y == 0 else None,
         )  # fmt: skip
     chance = number(found[0][1].get("chance"))

@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from .recipe import boilerplate, card_rows, flat, scanner_rows, unverified
 from .scores import contrasts as scored_contrasts
 from .scores import family_tables, feature_tables
 from .style import KIND_COLORS, KIND_WORDS, PART_COLORS, PARTS, scanner_colors
-from .words import counted, significant
+from .words import counted, listed, significant
 
 TARGET_BYTES = 8_000_000
 """Pictures give up quality step by step until the page is smaller than this."""
@@ -32,7 +32,7 @@ _MAX_ROWS = 200
 _VIEW_WORDS = {
     "same": "same window per row",
     "own": "own window per image",
-    "difference": "difference to the reference",
+    "difference": "what is wrong",
 }
 
 
@@ -94,7 +94,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "script": script,
         "script_hash": f"sha256-{digest}",
         "verdict": verdict(data),
-        "answers": [(c, answer_rows(data, c)) for c in data.contrasts if answer_rows(data, c)],
+        "answers": [(p, found) for p in data.places if (found := answer_rows(data, p))],
         "facts": _facts(data),
         "scanners": scanner_rows(data),
         "cards": card_rows(data),
@@ -104,10 +104,12 @@ def _context(data: ReportData) -> dict[str, Any]:
         "kind_words": KIND_WORDS,
         "part_colors": PART_COLORS,
         "parts": PARTS,
-        "failures": [{k: str(f.get(k, "–")) for k in ("stage", "key", "error")} for f in data.failures],
+        "failures": _failures(data),
         "max_rows": _MAX_ROWS,
         "figures": _figures(data),
         "missing": _missing(data),
+        "hidden": _hidden(data),
+        "level": data.level,
         "ladder": _ladder(data),
         "glossary": [(name.replace("_", " "), metric.meaning) for name, metric in METRICS.items()],
         "tables": [(c, family_tables(data, c), feature_tables(data, c)) for c in scored_contrasts(data)],
@@ -122,16 +124,14 @@ def _context(data: ReportData) -> dict[str, Any]:
 
 def _facts(data: ReportData) -> list[tuple[str, str]]:
     """Return the numbers of the header strip."""
-    scans = 0
-    people = len(data.participants) or int(number((data.study.get("cohort") or {}).get("subjects", 0)))
     repeats = [int(s.get("repeats", 1)) for s in data.study.get("scanners", ())] or [1] * len(data.scanners)
-    scans = people * sum(repeats) * len(data.contrasts)
+    scans = data.people * sum(repeats) * len(data.contrasts)
     harmonizers = [m for m in data.methods if m != "raw"]
     controls = sum(data.control(m) for m in harmonizers)
     return [
-        (str(people), "subject" if people == 1 else "subjects"),
+        (str(data.people), "subject" if data.people == 1 else "subjects"),
         (str(len(data.scanners)), "scanner" if len(data.scanners) == 1 else "scanners"),
-        (str(len(data.contrasts)), " and ".join(data.contrasts) or "contrasts"),
+        (str(len(data.contrasts)), f"contrasts ({listed(data.contrasts)})" if len(data.contrasts) > 1 else "contrast"),
         (str(scans), "scans planned"),
         (str(len(harmonizers)), f"methods, {counted(controls, 'control')} among them"),
         (str(len(data.failures)), "failed cells"),
@@ -160,10 +160,33 @@ def _figures(data: ReportData) -> dict[str, Any]:
         "split": dissection_figures.split_figure(data),
         "embeddings": [(c, uri) for c, uri in embeddings if uri],
         "probe": figures.probe_figure(data),
-        "age": biology_figures.age_figure(data),
-        "slopes": biology_figures.slope_figure(data),
+        "ages": _by_contrast(data, "age", biology_figures.age_figure),
+        "slopes": _by_contrast(data, "age_slopes", biology_figures.slope_figure),
         "ladder": figures.ladder_figure(data),
     }
+
+
+def _by_contrast(
+    data: ReportData, key: str, draw: Callable[[ReportData, str], str | None]
+) -> list[tuple[str, str]]:
+    drawn = [(contrast, draw(data, contrast)) for contrast in biology_figures.contrasts(data, key)]
+    return [(contrast, uri) for contrast, uri in drawn if uri]
+
+
+def _failures(data: ReportData) -> list[dict[str, str]]:
+    rows = []
+    for failure in data.failures:
+        key = failure.get("key", "–")
+        if isinstance(key, Mapping):
+            key = ", ".join(f"{name} {key[name]}" for name in sorted(key, key=str))
+        row = {"stage": str(failure.get("stage", "–")), "key": str(key), "error": str(failure.get("error", "–"))}
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["stage"], row["key"]))
+
+
+def _hidden(data: ReportData) -> list[str]:
+    """Return the methods that have no panel of their own in the figures of biology, for want of room."""
+    return [m for m in data.methods if m not in data.shown(data.methods, biology_figures.MAX_METHODS)]
 
 
 def _missing(data: ReportData) -> dict[str, list[str]]:
@@ -208,15 +231,16 @@ def _ladder(data: ReportData) -> dict[str, Any]:
 def _pictures(data: ReportData, quality: Quality | None) -> dict[str, Any]:
     shown: Iterator[Panel] | tuple[()] = panels(data, quality) if quality is not None else ()
     found = list(shown)
-    sessions = {i.session for i in data.images}
-    columns = columns_of(data) if data.images else ()
+    sessions = {i.session for i in data.scans}
+    columns = columns_of(data)
     return {
         "panels": found,
         "panel_contrasts": _distinct([p.contrast for p in found]),
         "panel_planes": _distinct([p.plane for p in found]),
         "panel_views": [(v, _VIEW_WORDS[v]) for v in _distinct([p.view for p in found])],
         "picture_words": quality.words if quality is not None else "",
-        "pictures_dropped": quality is None and bool(data.images),
+        "pictures_dropped": quality is None and bool(data.scans),
+        "true_target": bool(data.truths),
         "not_shown": sorted(sessions - {s for s, _ in columns}),
         "max_columns": MAX_COLUMNS,
         "difference_range": DIFFERENCE_RANGE,

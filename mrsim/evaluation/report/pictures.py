@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..image_metrics import match_intensity
-from .data import ReportData, ReportImage
+from .data import RAW, TRUTH, ReportData, ReportImage
 from .style import data_uri
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -100,8 +100,8 @@ class Panel:
 
 def columns_of(data: ReportData) -> tuple[tuple[str, int], ...]:
     """Return (scanner, run) of the columns: the reference, its rescan, then the others' first run."""
-    have = {(image.session, image.run) for image in data.images}
-    order = [s for s in data.sessions] or sorted({session for session, _ in have})
+    have = {(image.session, image.run) for image in data.scans}
+    order = list(data.sessions)
     order += sorted({session for session, _ in have} - set(order))
     columns = []
     for session in order:
@@ -115,52 +115,55 @@ def panels(data: ReportData, quality: Quality) -> Iterator[Panel]:
 
     Windows: `same` is one per row, the 1st to 99.5th percentile inside the brain of that method's image under
     the reference scanner, as harmonizers change units; `own` is each image's own; `difference` is against
-    the raw reference image after the best linear match, in % of the reference's mean inside the brain.
+    the truth (without one: the raw reference image) after the best linear match, in % of its mean inside the
+    brain.
     """
-    if not data.images:
+    if not data.scans:
         return
-    mask = _brain(data)
-    columns = columns_of(data)
-    by_key = {(i.contrast, i.method, i.session, i.run): i for i in data.images}
-    shown = [m for m in data.methods if any(i.method == m for i in data.images)]
-    box = _box(mask, data.images[0].voxel_size)
-    for contrast in [c for c in data.contrasts if any(i.contrast == c for i in data.images)]:
-        rows = {m: [by_key.get((contrast, m, *column)) for column in columns] for m in shown}
+    mask, columns = _brain(data), columns_of(data)
+    by_key = {(i.contrast, i.method, i.session, i.run): i for i in data.scans}
+    for contrast in data.contrasts:
+        rows = {m: [by_key.get((contrast, m, *column)) for column in columns] for m in data.methods}
         rows = {m: found for m, found in rows.items() if any(found)}
-        target = by_key.get((contrast, "raw", *columns[0])) if columns[0][0] == data.reference else None
-        painter = _Painter(data=data, mask=mask, box=box, quality=quality, target=target)
+        if not rows:
+            continue
+        truth = data.truths.get(contrast)
+        own = by_key.get((contrast, RAW, *columns[0])) if columns[0][0] == data.reference else None
+        painter = _Painter(
+            mask=mask, voxel=data.scans[0].voxel_size, quality=quality, target=truth or own, truth=truth
+        )
         for plane in quality.planes:
             for view in quality.views:
-                if view == "difference" and target is None:
-                    continue
-                yield painter.panel(contrast, plane, view, columns, rows)
+                if view != "difference" or painter.target is not None:
+                    yield painter.panel(contrast, plane, view, columns, rows)
 
 
 def _brain(data: ReportData) -> npt.NDArray[np.bool_]:
     shape = data.images[0].data.shape
-    if data.mask is not None and data.mask.any():
+    if data.mask is not None and np.any(data.mask):
         return np.asarray(data.mask, dtype=bool)
     return np.ones(shape, dtype=bool)
 
 
-def _box(mask: npt.NDArray[np.bool_], voxel: Sequence[float]) -> tuple[slice, ...]:
-    box = []
-    for axis in range(3):
-        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        room = int(np.ceil(MARGIN / voxel[axis]))
-        box.append(slice(max(0, int(inside[0]) - room), min(mask.shape[axis], int(inside[-1]) + room + 1)))
-    return tuple(box)
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Painter:
     """Cuts, windows and encodes the slices of one contrast."""
 
-    data: ReportData
     mask: npt.NDArray[np.bool_]
-    box: tuple[slice, ...]
+    voxel: tuple[float, float, float]
     quality: Quality
     target: ReportImage | None
+    truth: ReportImage | None
+    _windows: dict[int, tuple[float, float]] = field(default_factory=dict)
+    _maps: dict[int, tuple[float, float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._box, self._middle = [], []
+        for axis in range(3):
+            weight = self.mask.sum(axis=tuple(a for a in range(3) if a != axis))
+            inside, room = np.flatnonzero(weight), int(np.ceil(MARGIN / self.voxel[axis]))
+            self._box.append(slice(max(0, int(inside[0]) - room), int(inside[-1]) + room + 1))
+            self._middle.append(int(np.round(np.average(np.arange(weight.size), weights=weight))))
 
     def panel(
         self,
@@ -170,13 +173,16 @@ class _Painter:
         columns: tuple[tuple[str, int], ...],
         rows: Mapping[str, Sequence[ReportImage | None]],
     ) -> Panel:
+        """Return the pictures of one contrast, plane and view."""
         cells = []
+        if self.truth is not None and view != "difference":
+            cells.append((TRUTH, (self._cell(self.truth, plane, "own", (0.0, 1.0)),)))
         for method, images in rows.items():
-            window = self._window(next((i for i in images if i is not None), None))
+            first = next(i for i in images if i is not None)
+            window = self._window(first)
             cells.append((method, tuple(self._cell(image, plane, view, window) for image in images)))
         height, width = self.cut(self.mask, plane).shape
-        mm = self.data.images[0].voxel_size
-        across, up = [(mm[a]) for a in range(3) if a != _AXIS[plane]]
+        across, up = (self.voxel[a] for a in range(3) if a != _AXIS[plane])
         return Panel(
             contrast=contrast,
             plane=plane,
@@ -187,23 +193,19 @@ class _Painter:
             height=round(height * up * 1e3),
         )
 
-    def cut(self, volume: npt.NDArray[np.generic], plane: Plane) -> npt.NDArray[np.generic]:
+    def cut(self, volume: npt.NDArray[Any], plane: Plane) -> npt.NDArray[Any]:
         """Return the slice through the brain's centre as picture rows (superior or anterior first)."""
         axis = _AXIS[plane]
-        weight = self.mask.sum(axis=tuple(a for a in range(3) if a != axis))
-        middle = int(np.round(np.average(np.arange(weight.size), weights=weight)))
-        box = [b for a, b in enumerate(self.box) if a != axis]
-        piece = np.take(volume, middle, axis=axis)[box[0], box[1]]
-        return np.ascontiguousarray(piece.T[::-1])
+        where: list[slice | int] = list(self._box)
+        where[axis] = self._middle[axis]
+        return np.ascontiguousarray(volume[tuple(where)].T[::-1])
 
-    def _window(self, image: ReportImage | None) -> tuple[float, float]:
-        if image is None:
-            return 0.0, 1.0
-        values = image.data[self.mask & np.isfinite(image.data)]
-        if values.size == 0:
-            return 0.0, 1.0
-        low, high = (float(v) for v in np.percentile(values, (1.0, 99.5)))
-        return (low, high) if high > low else (low, low + 1.0)
+    def _window(self, image: ReportImage) -> tuple[float, float]:
+        if id(image) not in self._windows:
+            values = image.data[self.mask & np.isfinite(image.data)]
+            low, high = np.percentile(values, (1.0, 99.5)) if values.size else (0.0, 1.0)
+            self._windows[id(image)] = (float(low), float(high) if high > low else float(low) + 1.0)
+        return self._windows[id(image)]
 
     def _cell(
         self, image: ReportImage | None, plane: Plane, view: View, window: tuple[float, float]
@@ -212,7 +214,7 @@ class _Painter:
             return Cell(uri="", alt="", note="no image")
         name = f"{image.contrast}, {plane}, {image.method}, {image.session} run {image.run}"
         if view == "difference":
-            return self._difference(image, plane, f"difference to the reference: {name}")
+            return self._difference(image, plane, f"difference: {name}")
         low, high = window if view == "same" else self._window(image)
         piece = np.nan_to_num(self.cut(image.data, plane), nan=low, posinf=high, neginf=low)
         gray = np.clip((piece - low) / (high - low), 0.0, 1.0) * 255.0
@@ -220,21 +222,35 @@ class _Painter:
 
     def _difference(self, image: ReportImage, plane: Plane, name: str) -> Cell:
         target = self.target
-        if target is None or image.data is target.data or image is target:
+        if target is None or image is target:
             return Cell(uri="", alt="", note="the reference itself")
-        inside = self.mask & np.isfinite(image.data) & np.isfinite(target.data)
-        if inside.sum() < 2:
+        slope, intercept, size = self._matched(image, target)
+        if not np.isfinite(size):
             return Cell(uri="", alt="", note="no finite voxels")
-        match = match_intensity(image.data, target.data, inside)
-        scale = 100.0 / max(abs(float(target.data[inside].mean(dtype=np.float64))), 1e-30)
-        error = scale * (match.apply(image.data) - target.data)
-        size = float(np.sqrt(np.mean(error[inside] ** 2)))
-        colors = _diverging(np.where(inside, error, 0.0) / DIFFERENCE_RANGE)
-        flat = [self.cut(colors[..., c], plane) for c in range(3)]
-        outside = ~self.cut(inside, plane).astype(bool)
-        picture = np.stack(flat, axis=-1)
-        picture[outside] = 255
-        return Cell(uri=self._encode(picture.astype(np.uint8)), alt=name, note=f"rms {size:.1f} %")
+        own, aim = (self.cut(i.data, plane).astype(np.float64) for i in (image, target))
+        error = slope * own + intercept - aim * self._percent(target)
+        inside = self.cut(self.mask, plane) & np.isfinite(error)
+        picture = _diverging(np.where(inside, error, 0.0) / DIFFERENCE_RANGE)
+        picture[~inside] = 255.0
+        return Cell(uri=self._encode(np.round(picture).astype(np.uint8)), alt=name, note=f"rms {size:.1f} %")
+
+    def _percent(self, target: ReportImage) -> float:
+        values = target.data[self.mask & np.isfinite(target.data)]
+        return 100.0 / max(abs(float(values.mean(dtype=np.float64))), 1e-30)
+
+    def _matched(self, image: ReportImage, target: ReportImage) -> tuple[float, float, float]:
+        """Return the map of an image onto the target in % of its mean, and the rms of what is left [%]."""
+        if id(image) not in self._maps:
+            inside = self.mask & np.isfinite(image.data) & np.isfinite(target.data)
+            found = (np.nan, np.nan, np.nan)
+            if inside.sum() >= 2:
+                percent = self._percent(target)
+                own, aim = image.data[inside], target.data[inside]
+                match = match_intensity(own, aim, np.ones(own.shape, dtype=bool))
+                rms = float(np.sqrt(np.mean((match.apply(own) - aim) ** 2)))
+                found = (percent * match.slope, percent * match.intercept, percent * rms)
+            self._maps[id(image)] = found
+        return self._maps[id(image)]
 
     def _encode(self, picture: npt.NDArray[np.uint8]) -> str:
         from PIL import Image
@@ -243,7 +259,7 @@ class _Painter:
         buffer = io.BytesIO()
         image = Image.fromarray(np.ascontiguousarray(picture[::step, ::step]))
         if self.quality.lossy is None:
-            image.save(buffer, format="WEBP", lossless=True, quality=70, method=4)
+            image.save(buffer, format="WEBP", lossless=True, quality=50, method=3)
         else:
             image.save(buffer, format="WEBP", quality=self.quality.lossy, method=4)
         return data_uri(buffer.getvalue(), "image/webp")

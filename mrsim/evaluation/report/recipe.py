@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .data import ReportData, field_strength, number
-from .words import counted, listed, significant
+from .words import counted, listed, trimmed
 
 Record = Mapping[str, Any]
 
@@ -85,10 +85,10 @@ def card_rows(data: ReportData) -> list[dict[str, str]]:
                 "tr": _ms(timing.get("tr")),
                 "te": _ms(timing.get("te")),
                 "ti": _ms(timing.get("ti")),
-                "flip": significant(number(_group(card, "rf").get("flip_deg"))),
-                "bandwidth": significant(number(_group(card, "readout").get("bandwidth"))),
-                "factor": significant(number(accel.get("phase"))),
-                "matrix": _times([significant(number(v)) for v in geometry.get("matrix", ())]),
+                "flip": trimmed(number(_group(card, "rf").get("flip_deg"))),
+                "bandwidth": trimmed(number(_group(card, "readout").get("bandwidth"))),
+                "factor": trimmed(number(accel.get("phase"))),
+                "matrix": _times([trimmed(number(v), 4) for v in geometry.get("matrix", ())]),
                 "voxel": _voxel(geometry),
                 "verified": _verified(card),
             }
@@ -110,7 +110,7 @@ def _voxel(geometry: Record) -> str:
     fov, matrix = geometry.get("fov") or (), geometry.get("matrix") or ()
     if len(fov) != len(matrix) or not fov:
         return "–"
-    return _times([significant(1e3 * number(f) / number(m), 2) for f, m in zip(fov, matrix, strict=True)])
+    return _times([trimmed(1e3 * number(f) / number(m), 2) for f, m in zip(fov, matrix, strict=True)])
 
 
 def _times(values: list[str]) -> str:
@@ -118,7 +118,7 @@ def _times(values: list[str]) -> str:
 
 
 def _ms(seconds: Any) -> str:
-    return significant(1e3 * number(seconds))
+    return trimmed(1e3 * number(seconds), 4)
 
 
 def _verified(record: Record) -> str:
@@ -170,7 +170,7 @@ def boilerplate(data: ReportData) -> tuple[list[str], list[str]]:
     version = data.recipe.get("version") or (data.recipe.get("versions") or {}).get("mrsim")
     anatomy = str(cohort.get("anatomy", ""))
     used = [*(["anatomy"] if "icbm" in anatomy else []), *_ALWAYS]
-    people = len(data.participants) or cohort.get("subjects", "some")
+    people = data.people or "Some"
     scanners = [f"{r['vendor']} {r['model']} ({r['field']})" for r in scanner_rows(data)]
     texts = [
         f"Data were simulated with mrsim{f' {version}' if version else ''}"

@@ -21,6 +21,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _EXPOSED = frozenset({"site_frozen_accuracy"})
 """Shown to be seen through: no mark for the best."""
+_SHARE = "share of raw error"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 
 
@@ -123,9 +124,10 @@ def _column(metric: str, found: dict[tuple[str, str], dict[str, Any]]) -> Column
     known = METRICS.get(base)
     target = known.target if known is not None else None
     arrow = _ARROWS.get(str(row["direction"]), f"→ {target:g}" if target is not None else "→ target")
+    unit = str(row["unit"])
     return Column(
         name=(feature or base).replace("_", " "),
-        unit="" if str(row["unit"]) == "1" else str(row["unit"]),
+        unit={"1": "", _SHARE: f"% {_SHARE.removeprefix('share ')}"}.get(unit, unit),
         arrow=arrow,
         meaning=known.meaning if known is not None else "",
     )
@@ -135,6 +137,7 @@ def _cell(row: dict[str, Any] | None, metric: str) -> ScoreCell:
     if row is None:
         return _NONE
     value, low, high = (number(row[k]) for k in ("value", "ci_low", "ci_high"))
+    factor = 100.0 if str(row["unit"]) == _SHARE else 1.0
     if not math.isfinite(value):
         return _NONE
     known = METRICS.get(metric.split(":", 1)[0])
@@ -142,8 +145,15 @@ def _cell(row: dict[str, Any] | None, metric: str) -> ScoreCell:
     badness = {"lower": value, "higher": -value}.get(str(row["direction"]), math.nan)
     if str(row["direction"]) == "target" and target is not None:
         badness = abs(value - target)
-    interval = f"{significant(low)} to {significant(high)}" if math.isfinite(low) and math.isfinite(high) else ""
-    return ScoreCell(value=significant(value), interval=interval, badness=badness)
+    shown, low, high = factor * value, factor * low, factor * high
+    text, *limits = (_percent(v) if factor != 1.0 else significant(v) for v in (shown, low, high))
+    interval = " to ".join(limits) if math.isfinite(low) and math.isfinite(high) else ""
+    return ScoreCell(value=text, interval=interval, badness=badness)
+
+
+def _percent(value: float) -> str:
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
 
 
 def _mark(data: ReportData, methods: list[str], metric: str, cells: dict[tuple[str, str], ScoreCell]) -> None:

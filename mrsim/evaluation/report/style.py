@@ -29,7 +29,7 @@ _SCANNERS = (
 )
 KIND_COLORS: dict[Kind, str] = {
     "raw": "#1d2733",
-    "control": "#8b949e",
+    "control": "#6b7580",
     "image": "#3557a7",
     "feature": "#a3541b",
 }

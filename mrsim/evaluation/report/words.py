@@ -16,9 +16,17 @@ def significant(value: float, digits: int = 3) -> str:
     if size != 0.0 and not 1e-4 <= size < 1e6:
         text = f"{value:.{digits - 1}e}"
     else:
-        whole = 0 if size == 0.0 else math.floor(math.log10(size)) + 1
-        text = f"{value:.{max(0, digits - max(whole, 1))}f}"
+        whole = 1 if size == 0.0 else math.floor(math.log10(size)) + 1
+        text = f"{value:.{min(max(0, digits - whole), digits + 1)}f}"
+    if not text.strip("-0."):
+        text = text.lstrip("-")
     return text.replace("-", "−")
+
+
+def trimmed(value: float, digits: int = 3) -> str:
+    """Return a number without trailing zeros: `8`, `2.03`."""
+    text = significant(value, digits)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
 def share(value: float) -> str:
