@@ -1,0 +1,1 @@
+"""Speed and memory of mrsim, measured beside a bound or a peer on the same job: ``make bench``."""
