@@ -48,7 +48,8 @@ def compress(matrix: np.ndarray, columns: np.ndarray, rows: np.ndarray, toleranc
     root = np.sqrt(rows)[:, None]
     tall = matrix * root
     scaled = tall * np.sqrt(columns)[None, :]
-    energy, vectors = np.linalg.eigh(scaled.conj().T @ scaled)
+    wide = scaled.shape[0] < scaled.shape[1]
+    energy, vectors = np.linalg.eigh(scaled @ scaled.conj().T if wide else scaled.conj().T @ scaled)
     energy, vectors = energy[::-1].clip(min=0.0), vectors[:, ::-1]
     total = energy.sum()
     if total == 0.0:
@@ -58,7 +59,7 @@ def compress(matrix: np.ndarray, columns: np.ndarray, rows: np.ndarray, toleranc
     rank = int(np.argmax(left <= tolerance)) + 1
     # The Gram matrix squares: values below 1e-15 of the first are rounding, not signal.
     rank = max(1, min(rank, int(np.sum(energy > 1e-15 * energy[0]))))
-    orthonormal, _ = np.linalg.qr(scaled @ vectors[:, :rank])
+    orthonormal = vectors[:, :rank] if wide else np.linalg.qr(scaled @ vectors[:, :rank])[0]
     coefficients = orthonormal.conj().T @ tall
     residual = (tall - orthonormal @ coefficients) * np.sqrt(columns)[None, :]
     error = float(np.linalg.norm(residual) / np.sqrt(total))

@@ -58,18 +58,52 @@ def _coefficients(
             out[q, x] = total[q]
 
 
-def _groups(readouts: Readouts) -> list[np.ndarray]:
-    """Readouts that share trajectory along the readout and timing: lists of indices."""
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Readouts that share one trajectory along the readout, and so one Fourier transform.
+
+    members : indices of the readouts;  variant : (members,) which timing each has;
+    since_rf, tau : (variants, samples) time since the pulse's end and tau of each sample [s].
+    """
+
+    members: np.ndarray
+    variant: np.ndarray
+    since_rf: np.ndarray
+    tau: np.ndarray
+
+
+def _cluster(values: np.ndarray, tolerance: float) -> np.ndarray:
+    """Cluster index of each value: sorted neighbours closer than ``tolerance`` belong together."""
+    order = np.argsort(values, kind="stable")
+    index = np.empty(values.size, np.int64)
+    index[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > tolerance)])
+    return index
+
+
+def _groups(readouts: Readouts) -> list[_Group]:
+    """Groups of readouts with equal k along the readout (0.01 1/m), dwell and demodulation frequency."""
     key = np.stack(
         [
-            readouts.pattern.astype(float), np.round(readouts.base[:, 0], 3), np.round(readouts.since_rf, 8),
-            np.round(readouts.tau, 8), np.round(readouts.dwell, 10), np.round(readouts.freq, 3),
+            readouts.pattern, _cluster(readouts.base[:, 0], 1e-2), _cluster(readouts.dwell, 1e-10),
+            _cluster(readouts.freq, 1e-3),
         ],
         axis=1,
     )  # fmt: skip
-    _, inverse = np.unique(key, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    return [np.flatnonzero(inverse == g) for g in range(int(inverse.max()) + 1)]
+    _, group = np.unique(key, axis=0, return_inverse=True)
+    found = []
+    for g in range(int(group.max()) + 1):
+        members = np.flatnonzero(group.reshape(-1) == g)
+        first = members[0]
+        time = readouts.dwell[first] * np.arange(readouts.offsets[readouts.pattern[first]].shape[0])
+        timing = np.stack([readouts.since_rf[members], readouts.tau[members]], axis=1)
+        kinds, variant = np.unique(np.round(timing, 8), axis=0, return_inverse=True)
+        found.append(
+            _Group(
+                members=members, variant=variant.reshape(-1), since_rf=kinds[:, :1] + time,
+                tau=kinds[:, 1:] + time,
+            )
+        )  # fmt: skip
+    return found
 
 
 def _decay(
@@ -167,13 +201,14 @@ class _Joint:
 
 
 def _joint_basis(
-    obj: ScannedObject, energy: np.ndarray, history: _Histories, readouts: Readouts, member: int,
-    rows: np.ndarray, tolerance: float, f0: float,
+    obj: ScannedObject, energy: np.ndarray, history: _Histories, group: _Group, rows: np.ndarray,
+    tolerance: float, f0: float,
 ) -> _Joint:  # fmt: skip
     """Readout curves of one group, then the joint basis chosen on a thinned copy of the object itself."""
-    samples = readouts.offsets[readouts.pattern[member]].shape[0]
-    time = readouts.dwell[member] * np.arange(samples)
-    since_rf, tau = readouts.since_rf[member] + time, readouts.tau[member] + time
+    since_rf, tau = group.since_rf.reshape(-1), group.tau.reshape(-1)
+    # Each timing counts by its number of readouts.
+    share = np.bincount(group.variant, minlength=len(group.tau)) / group.members.size
+    rows = np.outer(share, rows).reshape(-1)
     inside = obj.df[obj.occupied]
     low, high = float(inside.min()), float(inside.max())
     if high - low < 1e-3:
@@ -182,15 +217,15 @@ def _joint_basis(
     centers = 0.5 * (edges[1:] + edges[:-1])
     # One count more everywhere: rare frequencies must stay describable.
     weights = np.outer(energy / energy.sum(), (counts + 1) / (counts + 1).sum())
-    along = compress(
-        _decay(obj, centers, since_rf, tau, f0).reshape(samples, -1), weights.reshape(-1), rows, 0.3 * tolerance
-    )
+    decay = _decay(obj, centers, since_rf, tau, f0)
+    along = compress(decay.reshape(tau.size, -1), weights.reshape(-1), rows, 0.3 * tolerance)
     # 0.1 rad per table step: bilinear interpolation is then right to 1e-3 at the last sample.
     points = int(np.ceil((high - low) * np.abs(tau).max() * 2 * np.pi / 0.1)) + 2
     df = _Axis.over(low, high, min(max(points, 8), 4000))
     # Curves are orthonormal under the row weights: project with them.
     weighted = along.curves.conj() * rows[:, None]
-    a = np.einsum("sl,std->tld", weighted, _decay(obj, df.values, since_rf, tau, f0))
+    fine = _decay(obj, df.values, since_rf, tau, f0)
+    a = np.tensordot(weighted, fine, axes=(0, 0)).transpose(1, 0, 2)
     return _mix(obj, history, along, a, df, tolerance)
 
 
@@ -273,9 +308,19 @@ def _accumulate(
             out[r, coil, j] += curve[r, j] * line[j]
 
 
+def _curve(weights: np.ndarray, along: np.ndarray, variant: np.ndarray) -> np.ndarray:
+    """Function of readout and sample, complex64: weights (readouts, L) times the curves of each timing."""
+    out = np.empty((weights.shape[0], along.shape[1]), np.complex64)
+    for v, curves in enumerate(along):
+        use = variant == v
+        out[use] = weights[use] @ curves.T
+    return out
+
+
 def _encode_group(
-    obj: ScannedObject, history: _Histories, joint: _Joint, encoder: _Encoder, receiver: maps.Receiver
-) -> np.ndarray:
+    obj: ScannedObject, history: _Histories, joint: _Joint, group: _Group, encoder: _Encoder,
+    receiver: maps.Receiver,
+) -> np.ndarray:  # fmt: skip
     """Samples (readouts, coils, samples) of one group, complex64."""
     terms = joint.table.shape[3]
     coded = np.empty((terms, obj.b1.size), np.complex64)
@@ -284,11 +329,10 @@ def _encode_group(
         history.b1.step, obj.df.reshape(-1), joint.df.low, joint.df.step, joint.table, coded,
     )  # fmt: skip
     u = history.basis.curves
-    curves = [
-        np.ascontiguousarray((u @ joint.mixing[:, :, q]) @ joint.along.curves.T, dtype=np.complex64)
-        for q in range(terms)
-    ]
-    out = np.zeros((u.shape[0], receiver.channels, joint.along.curves.shape[0]), np.complex64)
+    samples_each = group.tau.shape[1]
+    along = joint.along.curves.reshape(len(group.tau), samples_each, -1)
+    out = np.zeros((u.shape[0], receiver.channels, samples_each), np.complex64)
+    curves = [_curve(u @ joint.mixing[:, :, q], along, group.variant) for q in range(terms)]
     for c, coil in enumerate(receiver.maps()):
         for image, curve in zip(coded, curves, strict=True):
             samples = encoder(coil * image.reshape(coil.shape))
@@ -314,14 +358,14 @@ def noiseless_signal(
     energy = bloch.energy(obj.share)
     data: list[np.ndarray] = [np.empty(0)] * readouts.adc.size
     report = {"history_rank": 0.0, "transforms_per_coil": 0.0, "error": 0.0}
-    for members in _groups(readouts):
-        first = int(members[0])
+    for group in _groups(readouts):
+        members, first = group.members, int(group.members[0])
         encoder = _Encoder(obj.placed.grid, readouts, members)
         across, along = _spectrum(obj, energy, encoder)
         aim = _SAFETY * options.tolerance
         history = _history_basis(bloch, obj, members, across, 0.3 * aim)
-        joint = _joint_basis(obj, energy, history, readouts, first, along, aim, scanner.f0)
-        samples = _encode_group(obj, history, joint, encoder, receiver)
+        joint = _joint_basis(obj, energy, history, group, along, aim, scanner.f0)
+        samples = _encode_group(obj, history, joint, group, encoder, receiver)
         if readouts.freq[first]:
             turns = readouts.freq[first] * readouts.dwell[first] * np.arange(samples.shape[2])
             samples *= np.exp(2j * np.pi * turns).astype(np.complex64)
