@@ -1,5 +1,7 @@
 """A report's worth of plausible results: six people, four scanners, two contrasts, eight methods."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -17,7 +19,9 @@ SCANNERS = {
 IMAGE_METHODS = ("raw", "identity", "blur", "zscore", "nyul", "whitestripe")
 FEATURE_METHODS = ("featureidentity", "combat")
 CONTRASTS = ("T1w", "FLAIR")
-REGIONS = tuple(f"volume:{r}" for r in ("hippocampus", "lateral_ventricle", "cortical_gm", "cerebral_wm", "thalamus"))
+REGIONS = tuple(
+    f"volume:{r}" for r in ("hippocampus", "lateral_ventricle", "cortical_gm", "cerebral_wm", "thalamus")
+)
 PLANTED = (-0.02, 0.5, -2.0, -0.4, 0.0)
 # fixed, left, destroyed, invented of the raw error
 PARTS = ("fixed", "left", "destroyed", "invented")
@@ -35,7 +39,7 @@ SITE_LEFT = {"blur": 0.8, "zscore": 0.55, "nyul": 0.35, "whitestripe": 0.6, "com
 
 
 def make_report(*, shape=(50, 60, 44), size=1.0, seed=3, **changes):
-    """Return report data; keyword arguments replace fields."""
+    """Return report data; keyword arguments replace fields, `images=()` makes it light."""
     rng = np.random.default_rng(seed)
     brain = make_brain(shape, size)
     values = {
@@ -61,6 +65,22 @@ def make_report(*, shape=(50, 60, 44), size=1.0, seed=3, **changes):
         },
     }
     return ReportData(**(values | changes))
+
+
+def small_report():
+    """Return a report with every kind of evidence, of two methods in one contrast, with few pictures."""
+    data = make_report()
+    kept, place = ("raw", "nyul"), "T1w"
+    details = {}
+    for m in kept:
+        given = data.details[m]
+        rows = ("embedding", "age", "age_slopes")
+        details[m] = given | {k: [r for r in given[k] if r["contrast"] == place] for k in rows}
+        details[m] |= {k: {place: given[k][place]} for k in ("probe", "dissection")}
+        details[m] |= {"contrasts": [place]}
+    shown = [i for i in data.images if i.method in kept and i.contrast == place]
+    study = data.study | {"protocols": [{"contrast": place}]}
+    return replace(data, details=details, images=shown, study=study, scores=None)
 
 
 def study_record():
@@ -99,7 +119,7 @@ def card_record(label, contrast):
         "readout": {"bandwidth": 240.0}, "acceleration": {"phase": 2},
         "provenance": {
             "timing": {"source": "DICOM sidecars", "verified": True},
-            "timing.echo_spacing": {"source": "Echo spacing is not in the header; assumed", "verified": False},
+            "timing.echo_spacing": {"source": "Not in the header; assumed", "verified": False},
         },
     }  # fmt: skip
 
@@ -151,9 +171,7 @@ def details(method, rng):
     record["dissection"] = {s.format(c): split(method, c, s) for c in CONTRASTS for s in spaces}
     if method == "raw":
         steps = [("scan-rescan", 0.9), ("across vendors", 8.2), ("across fields", 11.5)]
-        record["ladder"] = [
-            {"step": s, "cov": v, "low": 0.8 * v, "high": 1.3 * v, "n": 6} for s, v in steps
-        ]
+        record["ladder"] = [{"step": s, "cov": v, "low": 0.8 * v, "high": 1.3 * v, "n": 6} for s, v in steps]
     return record
 
 
@@ -163,7 +181,11 @@ def split(method, contrast, space):
     if method == "blur" and space != "{}":
         parts = list(zip(PARTS, (-2.4, 3.1, 0.01, 0.02), strict=True))
     return {
-        name: {"value": factor * v, "low": factor * v - 0.03 - 0.1 * abs(v), "high": factor * v + 0.04 + 0.1 * abs(v)}
+        name: {
+            "value": factor * v,
+            "low": factor * v - 0.03 - 0.1 * abs(v),
+            "high": factor * v + 0.04 + 0.1 * abs(v),
+        }
         for name, v in parts
     }
 
@@ -203,7 +225,10 @@ def ages(site, rng):
 def slopes(method, rng):
     kept = {"blur": 0.55, "nyul": 0.8}.get(method, 0.93)
     return [
-        {"feature": f, "slope": kept * a, "low": kept * a - 0.35 * abs(a), "high": kept * a + 0.3 * abs(a), "truth": a}
+        {
+            "feature": f, "slope": kept * a, "truth": a,
+            "low": kept * a - 0.35 * abs(a), "high": kept * a + 0.3 * abs(a),
+        }
         for f, a in zip(REGIONS, PLANTED, strict=True)
     ]  # fmt: skip
 
@@ -212,12 +237,19 @@ def scores(rng):
     rows = []
     for method in (*IMAGE_METHODS, *FEATURE_METHODS):
         left = SITE_LEFT.get(method, 1.0)
-        names = {"within_subject_cov": 8.0 * left, "icc_2_1": 1 - 0.5 * left, "site_balanced_accuracy": 0.3 + 0.7 * left}
+        names = {
+            "within_subject_cov": 8.0 * left,
+            "icc_2_1": 1 - 0.5 * left,
+            "site_balanced_accuracy": 0.3 + 0.7 * left,
+        }
         names |= {"age_slope_ratio": 0.9 - 0.1 * left, "volume_bias:hippocampus": 3.0 * left - 1.0}
         names |= {"volume_bias:thalamus": 2.0 - left, "site_frozen_accuracy": 0.1 + left}
         if method in IMAGE_METHODS:
             names |= {"nrmse_matched": 0.1 * left, "ssim_matched": 1.0 - 0.12 * left, "mae": 31.0 * left}
-            names |= {"edge_energy_ratio": 0.6 if method == "blur" else 1.02, "wm_gm_ratio_error": -4.0 * left}
+            names |= {
+                "edge_energy_ratio": 0.6 if method == "blur" else 1.02,
+                "wm_gm_ratio_error": -4.0 * left,
+            }
         names |= dict(zip(PARTS, SPLIT[method], strict=True))
         for contrast in CONTRASTS:
             for name, value in names.items():

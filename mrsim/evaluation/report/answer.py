@@ -1,4 +1,4 @@
-"""The answer in words: what the best and the worst method fixed, left, destroyed and invented, and caveats."""
+"""The answer in words: what the best and the last method fixed, left, destroyed, invented; and caveats."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def verdict(data: ReportData) -> Verdict:
     if not sentences:
         sentences = [
             Markup(
-                "No harmonizer could be dissected against the truth in this run; the score table shows what was "
-                "measured."
+                "No harmonizer could be dissected against the truth in this run; the score table shows what "
+                "was measured."
             )
         ]
     return Verdict(sentences=tuple(sentences), caveats=tuple(_caveats(data)))
@@ -149,15 +149,15 @@ def _caveats(data: ReportData) -> list[str]:
     said = []
     if 0 < data.people < SMALL_STUDY:
         said.append(
-            f"{counted(data.people, 'subject')}: intervals are wide, and a study of this size does not settle "
-            "the order of close methods."
+            f"{counted(data.people, 'subject')}: intervals are wide, and a study of this size does not "
+            "settle the order of close methods."
         )
     said += _control_caveats(data) + _probe_caveats(data)
     doubtful = unverified_count(data)
     if doubtful:
         said.append(
-            f"{counted(doubtful, 'group')} of scanner and protocol values rest on assumptions or on sources that "
-            "were not opened; section 8 names each."
+            f"{counted(doubtful, 'group')} of scanner and protocol values rest on assumptions or on sources "
+            "that were not opened; section 8 names each."
         )
     return said
 
@@ -187,7 +187,9 @@ def _control_caveat(data: ReportData, place: str, method: str) -> list[str]:
     beaten = [m for m in ranking(data, place) if net(found[m]) <= own]
     if not beaten:
         return []
-    return [f"{place}: the control {method} nets more than {listed(beaten)}, so these do not earn their place."]
+    return [
+        f"{place}: the control {method} nets more than {listed(beaten)}, so these do not earn their place."
+    ]
 
 
 def _probe_caveats(data: ReportData) -> list[str]:
@@ -203,14 +205,14 @@ def _probe_caveats(data: ReportData) -> list[str]:
         if still:
             results.setdefault((still, len(known)), []).append(contrast)
     said = [
-        f"{listed(contrasts)}: a probe retrained on the outputs still tells the scanners apart after {len(still)} of "
-        f"{count} harmonizers ({listed(still)})."
+        f"{listed(contrasts)}: a probe retrained on the outputs still tells the scanners apart after "
+        f"{len(still)} of {count} harmonizers ({listed(still)})."
         for (still, count), contrasts in results.items()
     ]
     if blind:
         said.append(
-            f"{listed(blind)}: with so few subjects even shuffled labels are told apart; the site probe decides "
-            "nothing here."
+            f"{listed(blind)}: with so few subjects even shuffled labels are told apart; the site probe "
+            "decides nothing here."
         )
     return said
 

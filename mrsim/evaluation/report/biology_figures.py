@@ -150,7 +150,13 @@ def _forest(ax: Axes, features: Sequence[str], found: Mapping[str, Ratio], color
             continue
         value, low, high = found[feature]
         if math.isfinite(low) and math.isfinite(high):
-            ax.plot([min(max(low, left), right), max(min(high, right), left)], [y, y], color=color, lw=1.5, alpha=0.6)
+            ax.plot(
+                [min(max(low, left), right), max(min(high, right), left)],
+                [y, y],
+                color=color,
+                lw=1.5,
+                alpha=0.6,
+            )
         shape = "o" if left <= value <= right else ("<" if value < left else ">")
         size = 4.5 if shape == "o" else 6.0
         ax.plot(min(max(value, left), right), y, shape, color=color, ms=size, clip_on=False)

@@ -96,7 +96,9 @@ class ReportData:
         if self.mask is not None:
             shapes.add(self.mask.shape)
         if len(shapes) > 1:
-            raise ReportError(f"images and mask must share one grid; got shapes {sorted(shapes)}. Align first.")
+            raise ReportError(
+                f"images and mask must share one grid; got shapes {sorted(shapes)}. Align first."
+            )
         if self.scanners and self.reference not in self.scanners:
             raise ReportError(f"reference must be one of {sorted(self.scanners)}; got {self.reference!r}.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .answer import Parts, dissected
 from .data import RAW, Answer, ReportData
@@ -49,9 +49,7 @@ def _grid(count: int, height: float, single: float) -> tuple[Figure, list[Axes]]
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for ax in axes[count:]:
         ax.set_axis_off()
-    layout = figure.get_layout_engine()
-    if layout is not None:
-        layout.set(h_pad=0.09)
+    figure.get_layout_engine().set(h_pad=0.09)  # type: ignore[union-attr,call-arg]
     return figure, axes[:count]
 
 
@@ -98,11 +96,10 @@ def _trade(ax: Axes, data: ReportData, methods: Methods) -> None:
     ax.set_ylim(_frame([p["destroyed"] for p in methods.values()]))
     for method, parts in methods.items():
         kind = data.kind(method)
-        x, y = _inside(ax, parts)
+        place = _inside(ax, parts)
         fill = "white" if kind == "control" else KIND_COLORS[kind]
-        ax.plot(
-            x, y, KIND_MARKERS[kind], color=KIND_COLORS[kind], mfc=fill, mew=1.6, ms=8, clip_on=False, zorder=5
-        )
+        style: dict[str, Any] = {"color": KIND_COLORS[kind], "mfc": fill, "mew": 1.6, "ms": 8, "zorder": 5}
+        ax.plot(*place, KIND_MARKERS[kind], clip_on=False, **style)
     ax.axhline(0.0, color=MUTED, lw=0.9)
     ax.axvline(0.0, color=MUTED, lw=0.9)
     ax.set_xlabel("site error left [% of raw error]")
@@ -203,8 +200,9 @@ def _bars(ax: Axes, data: ReportData, methods: Methods) -> None:
     for y, end in enumerate(right):
         if end > 1.08 * frame:
             ax.annotate(
-                f"to {end:.0f} %", (1.07 * frame, y), (-2, 0), textcoords="offset points", ha="right", va="center",
-                fontsize=8, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.2},
+                f"to {end:.0f} %", (1.07 * frame, y), (-2, 0), textcoords="offset points", ha="right",
+                va="center", fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.2},
             )  # fmt: skip
     ax.axvline(0.0, color=INK, lw=1.0)
     ax.set_yticks(range(len(methods)), list(methods))

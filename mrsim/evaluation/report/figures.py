@@ -30,6 +30,7 @@ PUBLISHED = {
     "across fields": (5.0, 30.0),
 }
 """Coefficients of variation [%] between scans of one person in the literature, by what differs."""
+TICKS = ("0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50")
 MAX_METHODS = 8
 MAX_VECTORS = 500
 """Points of a panel above which they are drawn as pixels, to keep the file small."""
@@ -110,7 +111,7 @@ def probe_figure(data: ReportData) -> str | None:
             ax.set_title(contrast)
             ax.set_xlabel("balanced accuracy of the site probe")
         handles, labels = _legend(axes)
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=6 if len(rows) > 1 else 3)
         return svg_uri(figure)
 
 
@@ -146,7 +147,16 @@ def _probe_rows(ax: Axes, data: ReportData, found: Sequence[tuple[str, Mapping[s
             if math.isfinite(value):
                 size, top = (12, 4) if marker == "|" else (6, 3)
                 ax.plot(
-                    value, y, marker, color=color, mfc="none", ms=size, mew=1.5, ls="", label=label, zorder=top
+                    value,
+                    y,
+                    marker,
+                    color=color,
+                    mfc="none",
+                    ms=size,
+                    mew=1.5,
+                    ls="",
+                    label=label,
+                    zorder=top,
                 )
         kind = data.kind(method)
         ax.plot(
@@ -197,15 +207,23 @@ def ladder_figure(data: ReportData) -> str | None:
         for y, row in enumerate(rows):
             if row["published"]:
                 low, high = row["published"]
-                ax.barh(y, high - low, left=low, height=0.56, color="#cfe3dd", label=_once("published range", y))
+                ax.barh(
+                    y, high - low, left=low, height=0.56, color="#cfe3dd", label=_once("published range", y)
+                )
             if math.isfinite(row["low"]) and math.isfinite(row["high"]):
-                ax.plot([max(row["low"], 1e-3), row["high"]], [y, y], color=INK, lw=2.0, solid_capstyle="butt")
-            ax.plot(row["cov"], y, KIND_MARKERS["image"], color=INK, ms=7.5, ls="", label=_once("this study", y))
-            ax.annotate(f"{row['cov']:.2g} %", (row["cov"], y), (0, 8), textcoords="offset points", ha="center")
+                ax.plot(
+                    [max(row["low"], 1e-3), row["high"]], [y, y], color=INK, lw=2.0, solid_capstyle="butt"
+                )
+            ax.plot(
+                row["cov"], y, KIND_MARKERS["image"], color=INK, ms=7.5, ls="", label=_once("this study", y)
+            )
+            ax.annotate(
+                f"{row['cov']:.2g} %", (row["cov"], y), (0, 8), textcoords="offset points", ha="center"
+            )
         ax.set_yticks(range(len(rows)), [r["step"] for r in rows])
         ax.set_ylim(len(rows) - 0.45, -0.65)
         ax.set_xscale("log")
-        ax.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50], labels="0.1 0.2 0.5 1 2 5 10 20 50".split())
+        ax.set_xticks([float(t) for t in TICKS], labels=TICKS)
         ax.minorticks_off()
         values = [v for r in rows for v in (r["cov"], r["low"]) if v > 0.0]
         ax.set_xlim(max(min([0.4, *values]) * 0.8, 0.05), max(40.0, *(1.2 * r["cov"] for r in rows)))

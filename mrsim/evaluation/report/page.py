@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from . import biology_figures, dissection_figures, figures
 from .answer import rows as answer_rows
 from .answer import unverified_count, verdict
 from .data import ReportData, number
-from .pictures import DIFFERENCE_RANGE, MAX_COLUMNS, QUALITIES, Panel, Quality, colorbar_stops, columns_of, panels
+from .pictures import (
+    DIFFERENCE_RANGE,
+    MAX_COLUMNS,
+    QUALITIES,
+    Panel,
+    Quality,
+    colorbar_stops,
+    columns_of,
+    panels,
+)
 from .recipe import boilerplate, card_rows, flat, scanner_rows, unverified
 from .scores import contrasts as scored_contrasts
 from .scores import family_tables, feature_tables
@@ -131,7 +141,10 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
     return [
         (str(data.people), "subject" if data.people == 1 else "subjects"),
         (str(len(data.scanners)), "scanner" if len(data.scanners) == 1 else "scanners"),
-        (str(len(data.contrasts)), f"contrasts ({listed(data.contrasts)})" if len(data.contrasts) > 1 else "contrast"),
+        (
+            str(len(data.contrasts)),
+            f"contrasts ({listed(data.contrasts)})" if len(data.contrasts) > 1 else "contrast",
+        ),
         (str(scans), "scans planned"),
         (str(len(harmonizers)), f"methods, {counted(controls, 'control')} among them"),
         (str(len(data.failures)), "failed cells"),
@@ -179,7 +192,11 @@ def _failures(data: ReportData) -> list[dict[str, str]]:
         key = failure.get("key", "–")
         if isinstance(key, Mapping):
             key = ", ".join(f"{name} {key[name]}" for name in sorted(key, key=str))
-        row = {"stage": str(failure.get("stage", "–")), "key": str(key), "error": str(failure.get("error", "–"))}
+        row = {
+            "stage": str(failure.get("stage", "–")),
+            "key": str(key),
+            "error": str(failure.get("error", "–")),
+        }
         rows.append(row)
     return sorted(rows, key=lambda row: (row["stage"], row["key"]))
 
@@ -217,13 +234,15 @@ def _ladder(data: ReportData) -> dict[str, Any]:
             (
                 row["step"],
                 f"{significant(row['cov'], 2)} %",
-                f"{significant(row['low'], 2)} to {significant(row['high'], 2)}" if math.isfinite(row["low"]) else "–",
+                f"{significant(row['low'], 2)} to {significant(row['high'], 2)}"
+                if math.isfinite(row["low"])
+                else "–",
                 str(row["n"] if row["n"] is not None else "–"),
                 "–" if math.isnan(low) else f"{low:g} to {high:g} %",
                 within,
             )
         )
-    ordered = len(covs) > 1 and all(a < b for a, b in zip(covs, covs[1:], strict=False))
+    ordered = len(covs) > 1 and all(a < b for a, b in pairwise(covs))
     absent = [s for s in figures.PUBLISHED if s not in {r["step"] for r in rows}]
     return {"rows": table, "ordered": ordered, "count": len(covs), "absent": absent}
 

@@ -174,7 +174,7 @@ class _Painter:
         rows: Mapping[str, Sequence[ReportImage | None]],
     ) -> Panel:
         """Return the pictures of one contrast, plane and view."""
-        cells = []
+        cells: list[tuple[str, tuple[Cell, ...]]] = []
         if self.truth is not None and view != "difference":
             cells.append((TRUTH, (self._cell(self.truth, plane, "own", (0.0, 1.0)),)))
         for method, images in rows.items():
@@ -207,9 +207,7 @@ class _Painter:
             self._windows[id(image)] = (float(low), float(high) if high > low else float(low) + 1.0)
         return self._windows[id(image)]
 
-    def _cell(
-        self, image: ReportImage | None, plane: Plane, view: View, window: tuple[float, float]
-    ) -> Cell:
+    def _cell(self, image: ReportImage | None, plane: Plane, view: View, window: tuple[float, float]) -> Cell:
         if image is None:
             return Cell(uri="", alt="", note="no image")
         name = f"{image.contrast}, {plane}, {image.method}, {image.session} run {image.run}"

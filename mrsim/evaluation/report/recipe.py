@@ -18,16 +18,16 @@ CITATIONS: dict[str, str] = {
     "framework. Magn Reson Med 77 (2017) 1544-1552.",
     "ismrmrd": "Inati SJ et al. ISMRM Raw data format: a proposed standard for MRI raw datasets. Magn Reson "
     "Med 77 (2017) 411-421.",
-    "epg": "Weigel M. Extended phase graphs: dephasing, RF pulses, and echoes. J Magn Reson Imaging 41 (2015) "
-    "266-295.",
+    "epg": "Weigel M. Extended phase graphs: dephasing, RF pulses, and echoes. J Magn Reson Imaging 41 "
+    "(2015) 266-295.",
     "ssim": "Wang Z et al. Image quality assessment: from error visibility to structural similarity. IEEE "
     "Trans Image Process 13 (2004) 600-612.",
     "combat": "Johnson WE et al. Biostatistics 8 (2007) 118-127, doi:10.1093/biostatistics/kxj037; Fortin JP "
     "et al. NeuroImage 161 (2017) 149-170, doi:10.1016/j.neuroimage.2017.08.047.",
     "nyul": "Nyúl LG et al. IEEE Trans Med Imaging 19 (2000) 143-150, doi:10.1109/42.836373.",
     "whitestripe": "Shinohara RT et al. NeuroImage Clin 6 (2014) 9-19, doi:10.1016/j.nicl.2014.08.008.",
-    "zscore": "Reinhold JC et al. Evaluating the impact of intensity normalization on MR image synthesis. Proc "
-    "SPIE 10949 (2019), doi:10.1117/12.2513089.",
+    "zscore": "Reinhold JC et al. Evaluating the impact of intensity normalization on MR image synthesis. "
+    "Proc SPIE 10949 (2019), doi:10.1117/12.2513089.",
 }
 _ALWAYS = ("pulseq", "ismrmrd", "epg", "ssim")
 
@@ -65,7 +65,9 @@ def _reconstruction(data: ReportData, label: str) -> str:
     for given in (asked, own):
         settings |= {k: v for k, v in given.items() if isinstance(v, str) and v != "native"}
     names = ("combine", "acceleration", "partial_fourier", "intensity_correction")
-    said = [str(settings[n]).replace("_", " ") for n in names if settings.get(n) not in (None, "none", "native")]
+    said = [
+        str(settings[n]).replace("_", " ") for n in names if settings.get(n) not in (None, "none", "native")
+    ]
     return ", ".join(said) or "–"
 
 
@@ -181,11 +183,11 @@ def boilerplate(data: ReportData) -> tuple[list[str], list[str]]:
         "sequence; magnetization histories came from extended phase graphs, raw data (ISMRMRD) were encoded "
         "exactly on a phantom grid finer than the image grid and carried coil sensitivities, field "
         "inhomogeneity and correlated noise, and were reconstructed with the settings of each vendor.",
-        f"The truth of every image is the same subject under the reference scanner ({data.reference or 'none'}). "
-        "The mean squared error of harmonized images against it was split, per site, into site shift and "
-        "gain (fixed, left), lost or inflated differences between people (destroyed, invented) and residue; "
-        "intervals are jackknife intervals over subjects. Site probes were trained on each harmonizer's own "
-        "output, judged on unseen subjects, and shown beside their shuffled-label null.",
+        "The truth of every image is the same subject under the reference scanner "
+        f"({data.reference or 'none'}). The mean squared error of harmonized images against it was split, "
+        "per site, into site shift and gain (fixed, left), lost or inflated differences between people "
+        "(destroyed, invented) and residue; intervals are jackknife intervals over subjects. Site probes "
+        "were trained on each harmonizer's own output, judged on unseen subjects, and shown beside their shuffled-label null.",
     ]
     names = [m for m in data.methods if m != "raw"]
     if names:

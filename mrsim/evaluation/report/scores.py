@@ -11,14 +11,23 @@ from .data import ReportData, contrast_order, number
 from .words import significant
 
 FAMILIES: tuple[tuple[str, str], ...] = (
-    ("What was fixed, left, destroyed", "fixed left destroyed invented residue_removed confounded gap_closed biology_lost_share"),
-    ("Distance to the same subject under the reference scanner", "nrmse_matched ssim_matched psnr_matched mae_matched correlation nrmse ssim psnr mae"),
-    ("Tissue contrast", "wm_gm_ratio_error gm_csf_ratio_error wm_gm_cnr_error gm_csf_cnr_error gm_position_error"),
+    (
+        "What was fixed, left, destroyed",
+        "fixed left destroyed invented residue_removed confounded gap_closed biology_lost_share",
+    ),
+    (
+        "Distance to the same subject under the reference scanner",
+        "nrmse_matched ssim_matched psnr_matched mae_matched correlation nrmse ssim psnr mae",
+    ),
+    (
+        "Tissue contrast",
+        "wm_gm_ratio_error gm_csf_ratio_error wm_gm_cnr_error gm_csf_cnr_error gm_position_error",
+    ),
     ("Detail", "edge_energy_ratio edge_correlation high_frequency_ratio"),
     ("Site probe", "site_balanced_accuracy site_excess site_frozen_accuracy"),
     ("Agreement between scanners", "within_subject_cov scan_rescan_cov scanner_share icc_2_1 icc_3_1"),
     ("Biology", "age_slope_ratio false_positive_rate volume_bias volume_rank"),
-)  # fmt: skip
+)
 _EXPOSED = frozenset({"site_frozen_accuracy"})
 """Shown to be seen through: no mark for the best."""
 _SHARE = "share of raw error"

@@ -55,7 +55,7 @@ def figure_style() -> Iterator[None]:
     """Fix everything that could change a figure's bytes or its look, whatever the user's own settings."""
     import matplotlib as mpl
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.hashsalt": "mrsim",
         "svg.fonttype": "none",
         "font.family": "sans-serif",
@@ -103,7 +103,7 @@ def svg_uri(figure: Figure) -> str:
     """Return a figure as a data URI: an image of its own, so its style cannot leak into the page."""
     buffer = io.BytesIO()
     meta = {"Date": None, "Creator": None}
-    figure.savefig(buffer, format="svg", metadata=meta, transparent=True)  # type: ignore[arg-type]
+    figure.savefig(buffer, format="svg", metadata=meta, transparent=True)
     # Measured with matplotlib's own font, shown in the reader's: every system font named is narrower.
     text = buffer.getvalue().decode().replace("'DejaVu Sans'", _FONTS)
     return data_uri(text.encode(), "image/svg+xml")
