@@ -1,4 +1,4 @@
-"""A whole study in a minute: two traveling subjects, two scanners, four harmonizers, one report.
+"""A whole study in a minute: three traveling subjects, two scanners, four harmonizers, one report.
 
 The same as ``mrsim run study.toml --out study``, from Python. Run it twice: what is done is not done again.
 """
@@ -11,12 +11,12 @@ from mrsim.studies.stages import STAGES
 
 STUDY = """
 [study]
-name = "two-subjects"
+name = "three-subjects"
 seed = 1
 reference_scanner = "prisma"      # whose images are the target
 
 [cohort]
-subjects = 2
+subjects = 3
 voxel_size_mm = 3.0               # grid of the heads, finer than the images
 
 [[scanners]]
