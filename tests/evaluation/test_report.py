@@ -381,6 +381,11 @@ def test_score_marks_best_worst_and_damage_that_wins(light):
     assert {m: cells[column].mark for m, _, cells in table.rows}["blur"] == "beats"
 
 
+def test_no_praise_for_a_low_site_probe(light):
+    table = next(t for t in family_tables(light, "T1w") if t.title.startswith("Site probe"))
+    assert {c.mark for _, _, cells in table.rows for c in cells} == {""}
+
+
 def test_sort_keys_put_the_best_first(light):
     table = next(t for t in family_tables(light, "T1w") if t.title == "Detail")
     ratio = {m: (c[0].value, float(c[0].sort)) for m, _, c in table.rows}

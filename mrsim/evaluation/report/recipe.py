@@ -187,7 +187,8 @@ def boilerplate(data: ReportData) -> tuple[list[str], list[str]]:
         f"({data.reference or 'none'}). The mean squared error of harmonized images against it was split, "
         "per site, into site shift and gain (fixed, left), lost or inflated differences between people "
         "(destroyed, invented) and residue; intervals are jackknife intervals over subjects. Site probes "
-        "were trained on each harmonizer's own output, judged on unseen subjects, and shown beside their shuffled-label null.",
+        "were trained on each harmonizer's own output, judged on unseen subjects, and "
+        "shown beside their shuffled-label null.",
     ]
     names = [m for m in data.methods if m != "raw"]
     if names:

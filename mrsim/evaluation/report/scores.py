@@ -24,12 +24,15 @@ FAMILIES: tuple[tuple[str, str], ...] = (
         "wm_gm_ratio_error gm_csf_ratio_error wm_gm_cnr_error gm_csf_cnr_error gm_position_error",
     ),
     ("Detail", "edge_energy_ratio edge_correlation high_frequency_ratio"),
-    ("Site probe", "site_balanced_accuracy site_excess site_frozen_accuracy"),
+    (
+        "Site probe (under the balanced accuracy: the range of shuffled labels)",
+        "site_balanced_accuracy site_excess site_frozen_accuracy",
+    ),
     ("Agreement between scanners", "within_subject_cov scan_rescan_cov scanner_share icc_2_1 icc_3_1"),
     ("Biology", "age_slope_ratio false_positive_rate volume_bias volume_rank"),
 )
-_EXPOSED = frozenset({"site_frozen_accuracy"})
-"""Shown to be seen through: no mark for the best."""
+_EXPOSED = frozenset({"site_frozen_accuracy", "site_balanced_accuracy"})
+"""No mark for the best: a frozen probe is shown to be seen through, and accuracy below its null is no success."""
 _SHARE = "share of raw error"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 
