@@ -67,6 +67,12 @@ def make_report(*, shape=(50, 60, 44), size=1.0, seed=3, **changes):
     return ReportData(**(values | changes))
 
 
+def bare(**changes):
+    """Return a report of nothing but a title."""
+    values = {"title": "t", "study": {}, "scanners": {}, "cards": {}, "reference": ""}
+    return ReportData(**(values | changes))
+
+
 def small_report():
     """Return a report with every kind of evidence, of two methods in one contrast, with few pictures."""
     data = make_report()

@@ -32,7 +32,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     ("Biology", "age_slope_ratio false_positive_rate volume_bias volume_rank"),
 )
 _EXPOSED = frozenset({"site_frozen_accuracy", "site_balanced_accuracy"})
-"""No mark for the best: a frozen probe is shown to be seen through, and accuracy below its null is no success."""
+"""No mark for the best: a frozen probe is shown to be seen through, accuracy below its null is no success."""
 _SHARE = "share of raw error"
 _ARROWS = {"lower": "↓", "higher": "↑"}
 
