@@ -69,7 +69,8 @@ _TRAP = (_AMPLITUDE, *(Column(name, _US, 0, _MAX_US) for name in ("rise", "flat"
 _ADC_HEAD = (Column("num", low=1, high=2**20, integer=True), Column("dwell", 1e-9, 1, 1e9), _DELAY)
 _ADC = {4: (*_ADC_HEAD, *_OFFSETS), 5: (*_ADC_HEAD, *_PPM, *_OFFSETS, _id_column("phase_id"))}
 _USES = {
-    use[0]: use for use in ("excitation", "refocusing", "inversion", "saturation", "preparation", "other")
+    use[0]: use
+    for use in ("excitation", "refocusing", "inversion", "saturation", "preparation", "other", "undefined")
 }
 _DEFAULT_RASTERS = {
     "gradient": ("GradientRasterTime", 1e-5),
