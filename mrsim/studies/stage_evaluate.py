@@ -326,7 +326,7 @@ def _biology(card: _Card, contrast: str) -> None:
     for i, s in enumerate(subjects):
         for j, n in enumerate(names):
             card.details["age"].append(
-                {"feature": n, "subject": s, "age": float(age[i]), "measured": float(measured[i, j]),
+                {"feature": n, "contrast": contrast, "subject": s, "age": float(age[i]), "measured": float(measured[i, j]),
                  "truth": float(truth[i, j])}
             )  # fmt: skip
     if len(subjects) < 4 or np.ptp(age) <= 0:
@@ -338,7 +338,7 @@ def _biology(card: _Card, contrast: str) -> None:
         low, high = float(row.ci_low), float(row.ci_high)
         card.add(f"age_slope_ratio:{short}", float(row.ratio), place, len(subjects), low, high)
         card.details["age_slopes"].append(
-            {"feature": row.feature, "slope": float(row.recovered), "truth": float(row.planted),
+            {"feature": row.feature, "contrast": contrast, "slope": float(row.recovered), "truth": float(row.planted),
              "ratio": float(row.ratio), "low": low, "high": high}
         )  # fmt: skip
     if card.settings["false_positive"]:

@@ -58,7 +58,7 @@ STAGES: dict[str, Stage] = {
         Stage(name="harmonize_fit", version="1", run=stage_harmonize.harmonize_fit, cost=_fixed(1.5, 400)),
         Stage(name="harmonize", version="1", run=stage_harmonize.harmonize, cost=_fixed(0.3, 400, 3 * MIB)),
         Stage(name="feature_harmonize", version="1", run=stage_harmonize.feature_harmonize, cost=_fixed(0.5, 300)),
-        Stage(name="evaluate", version="1", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
+        Stage(name="evaluate", version="2", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
         Stage(name="dataset", version="1", run=stage_report.dataset, cost=_fixed(0.1, 200)),
         Stage(name="report", version="1", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),
     )
