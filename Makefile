@@ -20,7 +20,7 @@ INPUTS := pyproject.toml constraints.txt
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 # pip's long output cut to one line a package; errors come whole, on standard error.
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt
-SHORT := sed -u -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's/^\(Installing collected packages\).*/\1 .../p'
+SHORT := sed -u -n -e 's/^Collecting \([^ ]*\).*/  \1/p' -e 's,^Processing .*/\(.*\.whl\).*,  \1,p' -e 's/^\(Installing collected packages\).*/\1 .../p'
 
 .PHONY: help setup demo test test-all check bench docs clean distclean
 
