@@ -38,8 +38,8 @@ class Bins:
         if np.any(self.t2 > self.t1 * (1 + 1e-9)):
             worst = int(np.argmax(self.t2 - self.t1))
             raise ValueError(
-                f"t2 must not exceed t1; got t2={self.t2[worst]:g} s, t1={self.t1[worst]:g} s in bin {worst}. "
-                "Check the tissue table."
+                f"t2 must not exceed t1; got t2={self.t2[worst]:g} s, t1={self.t1[worst]:g} s "
+                f"in bin {worst}. Check the tissue table."
             )
 
     @property
@@ -48,7 +48,46 @@ class Bins:
         return int(self.t1.size)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _rotation(wx: float, wy: float, wz: float, h: float) -> tuple[float, float, float, float, float]:
+    """Return axis, cosine and sine of the rotation by angular velocity w [rad/s] over h [s]."""
+    w = math.sqrt(wx * wx + wy * wy + wz * wz)
+    if w > 0.0:
+        return wx / w, wy / w, wz / w, math.cos(w * h), math.sin(w * h)
+    return 0.0, 0.0, 1.0, 1.0, 0.0
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _advance(
+    m: np.ndarray, nx: float, ny: float, nz: float, c: float, sn: float, e1: float, e2: float
+) -> None:
+    """Advance the columns m (4, 3) by one step: decay by e1 and e2, rotation, decay again.
+
+    The last column is the response to thermal recovery.
+    """
+    for q in range(4):
+        x, y, z = m[q, 0] * e2, m[q, 1] * e2, m[q, 2] * e1
+        if q == 3:
+            z += 1.0 - e1
+        dot = (nx * x + ny * y + nz * z) * (1.0 - c)
+        # Rodrigues rotation by +w h about n (right-handed in the conjugate system).
+        x1 = x * c + (ny * z - nz * y) * sn + nx * dot
+        y1 = y * c + (nz * x - nx * z) * sn + ny * dot
+        z1 = z * c + (nx * y - ny * x) * sn + nz * dot
+        m[q, 0], m[q, 1], m[q, 2] = x1 * e2, y1 * e2, z1 * e1
+        if q == 3:
+            m[q, 2] += 1.0 - e1
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _component(v: np.ndarray, row: int) -> complex:
+    """Return M+, M- or Mz (row 0, 1, 2) of a vector (x, y, z)."""
+    if row == 2:
+        return complex(v[2], 0.0)
+    return complex(v[0], v[1] if row == 0 else -v[1])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _pulse_maps(
     b1: np.ndarray, dt: np.ndarray, r1: np.ndarray, r2: np.ndarray, scale: np.ndarray, shift: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -66,43 +105,15 @@ def _pulse_maps(
             e1, e2 = math.exp(-0.5 * h * r1[i]), math.exp(-0.5 * h * r2[i])
             wx = _TWO_PI * b1[s].real * scale[i]
             wy = _TWO_PI * b1[s].imag * scale[i]
-            wz = _TWO_PI * shift[i]
-            w = math.sqrt(wx * wx + wy * wy + wz * wz)
-            if w > 0.0:
-                nx, ny, nz = wx / w, wy / w, wz / w
-                c, sn = math.cos(w * h), math.sin(w * h)
-            else:
-                nx, ny, nz, c, sn = 0.0, 0.0, 1.0, 1.0, 0.0
-            for q in range(4):
-                x, y, z = m[q, 0] * e2, m[q, 1] * e2, m[q, 2] * e1
-                if q == 3:
-                    z += 1.0 - e1
-                dot = (nx * x + ny * y + nz * z) * (1.0 - c)
-                # Rodrigues rotation by +w h about n (right-handed in the conjugate system).
-                x1 = x * c + (ny * z - nz * y) * sn + nx * dot
-                y1 = y * c + (nz * x - nx * z) * sn + ny * dot
-                z1 = z * c + (nx * y - ny * x) * sn + nz * dot
-                m[q, 0], m[q, 1], m[q, 2] = x1 * e2, y1 * e2, z1 * e1
-                if q == 3:
-                    m[q, 2] += 1.0 - e1
+            nx, ny, nz, c, sn = _rotation(wx, wy, _TWO_PI * shift[i], h)
+            _advance(m, nx, ny, nz, c, sn, e1, e2)
         for row in range(3):
-            for col in range(4):
-                if row == 0:
-                    v = complex(m[col, 0], m[col, 1])
-                elif row == 1:
-                    v = complex(m[col, 0], -m[col, 1])
-                else:
-                    v = complex(m[col, 2], 0.0)
-                if col == 0:
-                    first = v
-                elif col == 1:
-                    # x = (M+ + M-)/2, y = (M+ - M-)/(2i)
-                    matrices[i, row, 0] = 0.5 * (first - 1j * v)
-                    matrices[i, row, 1] = 0.5 * (first + 1j * v)
-                elif col == 2:
-                    matrices[i, row, 2] = v
-                else:
-                    offsets[i, row] = v
+            # x = (M+ + M-)/2, y = (M+ - M-)/(2i)
+            x, y = _component(m[0], row), _component(m[1], row)
+            matrices[i, row, 0] = 0.5 * (x - 1j * y)
+            matrices[i, row, 1] = 0.5 * (x + 1j * y)
+            matrices[i, row, 2] = _component(m[2], row)
+            offsets[i, row] = _component(m[3], row)
     return matrices, offsets
 
 
@@ -134,4 +145,5 @@ def pulse_maps(
     if freq_offset:
         middle = np.cumsum(steps) - 0.5 * steps
         waveform = waveform * np.exp(2j * np.pi * freq_offset * middle)
-    return _pulse_maps(waveform, steps, 1.0 / bins.t1, 1.0 / bins.t2, bins.b1, bins.shift)
+    matrices, offsets = _pulse_maps(waveform, steps, 1.0 / bins.t1, 1.0 / bins.t2, bins.b1, bins.shift)
+    return matrices, offsets
