@@ -173,7 +173,7 @@ def _sequence_parameters(x: Any, definitions: dict[str, Any]) -> Any:
         TR=milliseconds("TR"),
         TE=milliseconds("TE"),
         TI=milliseconds("TI"),
-        flipAngle_deg=[round(math.degrees(v), 6) for v in _numbers(definitions["FlipAngle"])] if "FlipAngle" in definitions else [],
+        flipAngle_deg=[round(math.degrees(v), 6) for v in _numbers(definitions.get("FlipAngle", ()))],
         sequence_type=str(definitions.get("SequenceKind", definitions.get("Name", "unknown"))),
         echo_spacing=milliseconds("EchoSpacing"),
     )
@@ -199,51 +199,62 @@ def _user_parameters(x: Any, raw: RawData) -> Any:
     )
 
 
+def _encoding_limits(x: Any, raw: RawData, encoding: Encoding) -> Any:
+    lines, partitions = encoding.counters()
+    wide = encoding.encoded_x
+    labels = {"average": "AVG", "slice": "SLC", "contrast": "ECO", "repetition": "REP", "set": "SET"}
+    return x.encodingLimitsType(
+        kspace_encoding_step_0=x.limitType(minimum=0, maximum=wide - 1, center=wide // 2),
+        kspace_encoding_step_1=_limit(x, lines, encoding.center[0]),
+        kspace_encoding_step_2=_limit(x, partitions, encoding.center[1]),
+        **{name: _limit(x, raw.sequence.label(label), 0) for name, label in labels.items()},
+    )
+
+
+def _system(x: Any, raw: RawData) -> Any:
+    scanner = raw.scanner
+    return x.acquisitionSystemInformationType(
+        systemVendor=scanner.manufacturer,
+        systemModel=scanner.model,
+        systemFieldStrength_T=scanner.b0,
+        relativeReceiverNoiseBandwidth=1.0,
+        receiverChannels=raw.channels,
+        coilLabel=[
+            x.coilLabelType(coilNumber=i, coilName=f"{scanner.receive.coil}:{i + 1}")
+            for i in range(raw.channels)
+        ],
+        institutionName=scanner.institution,
+        stationName=scanner.station,
+    )
+
+
 def header(raw: RawData) -> str:
     """ISMRMRD XML header of the raw data."""
     import ismrmrd.xsd as x
 
     encoding = Encoding(raw)
-    definitions, scanner = raw.sequence.definitions, raw.scanner
-    lines, partitions = encoding.counters()
+    definitions = raw.sequence.definitions
     wide = (encoding.fov[0] * encoding.oversampling, *encoding.fov[1:])
-    limits = x.encodingLimitsType(
-        kspace_encoding_step_0=x.limitType(
-            minimum=0, maximum=encoding.encoded_x - 1, center=encoding.encoded_x // 2
-        ),
-        kspace_encoding_step_1=_limit(x, lines, encoding.center[0]),
-        kspace_encoding_step_2=_limit(x, partitions, encoding.center[1]),
-        average=_limit(x, raw.sequence.label("AVG"), 0),
-        slice=_limit(x, raw.sequence.label("SLC"), 0),
-        contrast=_limit(x, raw.sequence.label("ECO"), 0),
-        repetition=_limit(x, raw.sequence.label("REP"), 0),
-        set=_limit(x, raw.sequence.label("SET"), 0),
-    )
-    trajectory = x.trajectoryType.CARTESIAN if encoding.cartesian else x.trajectoryType.OTHER
-    turbo = round(_numbers(definitions.get("TurboFactor", 1))[0])
     document = x.ismrmrdHeader(
         version=1,
         measurementInformation=x.measurementInformationType(
             patientPosition=x.patientPositionType.HFS, protocolName=str(definitions.get("Name", "unknown"))
         ),
-        acquisitionSystemInformation=x.acquisitionSystemInformationType(
-            systemVendor=scanner.manufacturer, systemModel=scanner.model, systemFieldStrength_T=scanner.b0,
-            relativeReceiverNoiseBandwidth=1.0, receiverChannels=raw.channels,
-            coilLabel=[x.coilLabelType(coilNumber=i, coilName=f"{scanner.receive.coil}:{i + 1}") for i in range(raw.channels)],
-            institutionName=scanner.institution, stationName=scanner.station,
-        ),
-        experimentalConditions=x.experimentalConditionsType(H1resonanceFrequency_Hz=round(scanner.f0)),
+        acquisitionSystemInformation=_system(x, raw),
+        experimentalConditions=x.experimentalConditionsType(H1resonanceFrequency_Hz=round(raw.scanner.f0)),
         encoding=[
             x.encodingType(
                 encodedSpace=_space(x, (encoding.encoded_x, *encoding.matrix[1:]), wide),
                 reconSpace=_space(x, encoding.recon, encoding.fov),
-                encodingLimits=limits, trajectory=trajectory,
-                parallelImaging=_parallel(x, raw, encoding), echoTrainLength=turbo,
+                encodingLimits=_encoding_limits(x, raw, encoding),
+                trajectory=x.trajectoryType.CARTESIAN if encoding.cartesian else x.trajectoryType.OTHER,
+                parallelImaging=_parallel(x, raw, encoding),
+                echoTrainLength=round(_numbers(definitions.get("TurboFactor", 1))[0]),
             )
         ],
         sequenceParameters=_sequence_parameters(x, definitions),
         userParameters=_user_parameters(x, raw),
-    )  # fmt: skip
+    )
     return str(document.toXML())
 
 
@@ -281,24 +292,25 @@ def write_ismrmrd(path: str | Path, raw: RawData) -> None:
     encoding = Encoding(raw)
     heads = _heads(raw, encoding, acquisition_header_dtype)
     trajectories = _trajectories(raw, encoding)
+    heads["trajectory_dimensions"][list(trajectories)] = 3
     try:
         with h5py.File(temporary, "w", libver="latest") as file:
             group = file.create_group("dataset")
             xml = group.create_dataset("xml", shape=(1,), dtype=h5py.string_dtype())
             xml[0] = header(raw)
-            table = group.create_dataset("data", shape=(len(heads),), dtype=acquisition_dtype, maxshape=(None,),
-                                         chunks=(max(1, min(len(heads), 256)),))  # fmt: skip
+            table = group.create_dataset(
+                "data", shape=(len(heads),), dtype=acquisition_dtype, maxshape=(None,),
+                chunks=(max(1, min(len(heads), 256)),),
+            )  # fmt: skip
             empty = np.empty(0, np.float32)
             for first in range(0, len(heads), 2048):
                 stop = min(first + 2048, len(heads))
                 block = np.empty(stop - first, acquisition_dtype)
                 for i in range(first, stop):
-                    if i in trajectories:
-                        heads["trajectory_dimensions"][i] = 3
                     block["traj"][i - first] = trajectories.get(i, empty)
                     block["data"][i - first] = np.ascontiguousarray(raw.data[i]).view(np.float32).reshape(-1)
                 block["head"] = heads[first:stop]
                 table[first:stop] = block
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
