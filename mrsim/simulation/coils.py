@@ -16,7 +16,7 @@ from numba import njit
 from .constants import MU_0
 
 _SEGMENTS = 64
-"""Straight pieces per loop; the field is right to about 1e-3 (a polygon of equal area has 0.12 % more wire)."""
+"""Straight pieces per loop; the field is right to about 1e-3 (a polygon of equal area: 0.12 % more wire)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +83,9 @@ def helmet(
     return LoopArray(center=unit * axes + np.asarray(center, float), normal=normal, radius=radius)
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _fields(points: np.ndarray, mid: np.ndarray, vec: np.ndarray, b: np.ndarray, a: np.ndarray) -> None:
+    """Write Biot-Savart sums over the wire, mu0 / 4 pi left out: field ``b``, vector potential ``a``."""
     for c in range(mid.shape[0]):
         for p in range(points.shape[0]):
             bx = by = bz = ax = ay = az = 0.0

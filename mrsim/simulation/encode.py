@@ -52,13 +52,14 @@ def _undo_average(k: np.ndarray, spacing: float) -> np.ndarray:
     if top > 0.5:
         raise GridError(
             f"the phantom's voxels must be at most half of the acquired ones' size in k-space terms "
-            f"(k h <= 0.5); got k = {top / spacing:.1f} 1/m on voxels of {1e3 * spacing:.3g} mm. Use a finer phantom."
+            f"(k h <= 0.5); got k = {top / spacing:.1f} 1/m on voxels of {1e3 * spacing:.3g} mm. "
+            "Use a finer phantom."
         )
     return np.asarray(1.0 / np.sinc(turns))
 
 
 def dft_matrix(k: np.ndarray, positions: np.ndarray, spacing: float) -> np.ndarray:
-    """Rows exp(-2 pi i k x) h / sinc(k h) of the Fourier integral of an object averaged over voxels of width h.
+    """Rows exp(-2 pi i k x) h / sinc(k h): the Fourier integral of an object averaged over voxels of width h.
 
     Parameters
     ----------

@@ -94,13 +94,11 @@ def _with_noise(
     events = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in blocks]
     heard = dict(zip(line.readouts.adc.tolist(), signal, strict=True))
     covariance = receiver.covariance * (session.gain * (MICROVOLT if options.coils else 1.0)) ** 2
-    data: list[np.ndarray] = []
-    for i, event in enumerate(events):
-        if i in heard:
-            samples = heard[i] * scale
-        else:
-            samples = np.zeros((receiver.channels, event.num), np.complex64)
-        data.append(samples)
+    # A readout before the first pulse hears nothing.
+    data: list[np.ndarray] = [
+        heard[i] * scale if i in heard else np.zeros((receiver.channels, event.num), np.complex64)
+        for i, event in enumerate(events)
+    ]
     if options.noise:
         _add_noise(data, [e.dwell for e in events], covariance, rng)
     return RawData(

@@ -52,7 +52,7 @@ def _decay_tables(train: PulseTrain, bins: Bins, n_states: int) -> tuple[np.ndar
     return plus, minus, z
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _shift(fp: np.ndarray, fm: np.ndarray, s: int, top: int, buffer: np.ndarray) -> None:
     """Move all F states by s orders in place; ``top`` is the highest order that may be occupied after it."""
     if s > 0:
@@ -70,7 +70,7 @@ def _shift(fp: np.ndarray, fm: np.ndarray, s: int, top: int, buffer: np.ndarray)
         fm[: top + 1] = buffer[: top + 1]
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _rotate(
     fp: np.ndarray, fm: np.ndarray, z: np.ndarray, r: np.ndarray, c: np.ndarray, phase: float, top: int
 ) -> None:
@@ -90,12 +90,17 @@ def _rotate(
     z[0] += c[2]
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _graph(
     shape: np.ndarray, phase: np.ndarray, interval: np.ndarray, order: np.ndarray, shifts: np.ndarray,
     matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray, dec_m: np.ndarray, dec_z: np.ndarray,
     recovery: np.ndarray, drop: float, out: np.ndarray,
 ) -> None:  # fmt: skip
+    """Play the train on every bin (see `PulseTrain` and `histories`); ``out`` (bins, P) gets the signal.
+
+    matrices, offsets : (shapes, bins, ...) pulse maps;  recovery : (bins, intervals) of Z(0);
+    dec_p, dec_m, dec_z : (bins, intervals, states) decay of F+, F- and Z;  drop : top states below go.
+    """
     n_states = dec_p.shape[2]
     fp = np.zeros(n_states, np.complex128)
     fm = np.zeros(n_states, np.complex128)

@@ -51,7 +51,7 @@ def dipole_field(
 
 
 def harmonics(points: np.ndarray, order: int) -> np.ndarray:
-    """Solid spherical harmonics up to ``order`` (0 to 3) at points (p, 3), scaled by 0.1 m, shape (p, terms)."""
+    """Solid harmonics up to ``order`` (0 to 3) at points (p, 3) [m] in units of 0.1 m, shape (p, terms)."""
     if order not in (0, 1, 2, 3):
         raise ValueError(f"shim order must be 0, 1, 2 or 3; got {order}. Check the scanner record.")
     x, y, z = (np.asarray(points, float) / 0.1).T

@@ -113,7 +113,7 @@ def _field_of_continued_body(
 ) -> np.ndarray:
     """Dipole field of a head whose lowest slice continues downwards (a cut neck would act as a dipole)."""
     axis = int(np.argmax(np.abs(direction)))
-    add = int(round(0.15 / spacing[axis]))
+    add = round(0.15 / float(spacing[axis]))
     up = direction[axis] > 0
     width = [(0, 0)] * 3
     width[axis] = (add, 0) if up else (0, add)
@@ -212,4 +212,4 @@ def uniform_receiver(placed: PlacedPhantom) -> Receiver:
 
 def tissue_shift(properties: TissueProperties, f0: float) -> float:
     """Chemical shift of a tissue [Hz] at centre frequency f0 [Hz]."""
-    return properties.shift_ppm * 1e-6 * f0
+    return float(properties.shift_ppm * 1e-6 * f0)

@@ -72,4 +72,4 @@ def draw_noise(
     root = np.linalg.cholesky(covariance * (0.5 * bandwidth)).astype(np.float32)
     white = rng.standard_normal((readouts, coils, samples, 2), dtype=np.float32)
     mixed = np.matmul(root, white.reshape(readouts, coils, samples * 2))
-    return mixed.reshape(readouts, coils, samples, 2).view(np.complex64)[..., 0]
+    return np.asarray(mixed.reshape(readouts, coils, samples, 2).view(np.complex64)[..., 0])

@@ -40,14 +40,14 @@ class Pose:
 
     @classmethod
     def identity(cls) -> Pose:
-        """The head where the phantom file has it."""
+        """Leave the head where the phantom file has it."""
         return cls(rotation=np.eye(3), translation=np.zeros(3), pivot=np.zeros(3))
 
     @classmethod
     def draw(
         cls, rng: np.random.Generator, *, rotation_sd: float, translation_sd: float, pivot: np.ndarray
     ) -> Pose:
-        """Random repositioning: rotation vector and shift with the given SD per axis [rad], [m]."""
+        """Draw a repositioning: rotation vector and shift with the given SD per axis [rad], [m]."""
         from scipy.spatial.transform import Rotation
 
         vector = rng.normal(0.0, 1.0, 3) * rotation_sd
@@ -66,7 +66,11 @@ class Pose:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedPhantom:
-    """Tissue fractions (tissue, phase, slice, read) float32 on ``grid``; ``brain`` is the same for the brain."""
+    """A phantom in the logical frame of a scan.
+
+    fractions : (tissue, phase, slice, read) float32 on ``grid``;  brain : (phase, slice, read) likewise;
+    to_world : (4, 4) logical coordinates -> world [m].
+    """
 
     fractions: np.ndarray
     brain: np.ndarray
@@ -74,14 +78,14 @@ class PlacedPhantom:
     to_world: np.ndarray
 
     def coordinates(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        """World coordinates (phase, slice, read, 3) [m] of the tensor grid of logical axes (read, phase, slice)."""
+        """World coordinates (phase, slice, read, 3) [m] of a tensor grid of ``axes`` (read, phase, slice)."""
         read, phase, part = axes
         p, s, r = np.meshgrid(phase, part, read, indexing="ij")
         logical = np.stack([r, p, s], axis=-1)
         return np.asarray(logical @ self.to_world[:3, :3].T + self.to_world[:3, 3])
 
 
-@njit(cache=True)
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _gather(source: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
     """Trilinear samples of source (x, y, z) at ``m @ (i, j, k, 1)`` for all voxels (i, j, k) of out."""
     nx, ny, nz = source.shape
@@ -107,7 +111,7 @@ def _gather(source: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
 
 def _occupied(fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last occupied index per axis (one empty voxel kept around) of maps (tissue, x, y, z)."""
-    anything = fractions.any(axis=0)
+    anything = np.asarray(fractions.any(axis=0))
     if not anything.any():
         raise ValueError("the phantom must hold some tissue; got fractions that are zero everywhere.")
     low, high = np.empty(3, int), np.empty(3, int)

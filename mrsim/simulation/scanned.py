@@ -75,6 +75,5 @@ def scan_object(
         b1 = maps.b1_map(placed, maps.Head.of(placed), scanner, session)
     volume = placed.fractions.reshape(len(tissues), -1).sum(axis=1, dtype=float)
     share = volume * np.array([t.pd for t in tissues]) ** 2
-    return ScannedObject(
-        placed=placed, tissues=tissues, b1=b1, df=df, occupied=placed.fractions.any(axis=0), share=share
-    )
+    occupied = np.asarray(placed.fractions.any(axis=0))
+    return ScannedObject(placed=placed, tissues=tissues, b1=b1, df=df, occupied=occupied, share=share)

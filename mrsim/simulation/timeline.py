@@ -55,12 +55,11 @@ class Readouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """Pulse train, its waveforms, its readouts, and the ADC blocks that precede any pulse."""
+    """Pulse train, its waveforms, and its readouts."""
 
     train: PulseTrain
     shapes: tuple[PulseShape, ...]
     readouts: Readouts
-    silent: np.ndarray
 
 
 class _Moments:
@@ -132,7 +131,7 @@ def _common_unit(moments: np.ndarray, tolerance: float) -> np.ndarray:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Path:
     """k and tau right after each pulse, and where the pulses are."""
 
@@ -203,7 +202,8 @@ def _check_orders(k0: np.ndarray, order: np.ndarray, unit: np.ndarray, tolerance
         raise UnsupportedSequenceError(
             "after each refocusing pulse the echo path must sit on a whole coherence order; got "
             f"k = {k0[p].round(3).tolist()} 1/m after pulse {p} with unit {unit.round(3).tolist()} 1/m. "
-            "Balance the crushers: moment(excitation to refocusing) = half of moment(refocusing to refocusing)."
+            "Balance the crushers: moment(excitation to refocusing) = half of moment(refocusing to "
+            "refocusing)."
         )
 
 
@@ -212,7 +212,7 @@ def moments_to_end(sequence: Sequence) -> np.ndarray:
     return np.asarray(sequence.block_moments().sum(axis=0))
 
 
-def _readouts(sequence: Sequence, path: _Path, moments: _Moments, f0: float) -> tuple[Readouts, np.ndarray]:
+def _readouts(sequence: Sequence, path: _Path, moments: _Moments, f0: float) -> Readouts:
     blocks = sequence.adc_blocks
     pulse = np.searchsorted(sequence.rf_blocks, blocks, side="right") - 1
     heard = np.flatnonzero(pulse >= 0)
@@ -241,12 +241,11 @@ def _readouts(sequence: Sequence, path: _Path, moments: _Moments, f0: float) -> 
         dwell[r], freq[r] = event.dwell, event.freq_offset + event.freq_ppm * 1e-6 * f0
         phase[r] = event.phase_offset + event.phase_ppm * 1e-6 * f0 + np.pi * freq[r] * event.dwell
     p = pulse[heard]
-    readouts = Readouts(
+    return Readouts(
         adc=heard, pulse=p, base=base, pattern=pattern, offsets=tuple(offsets),
         since_rf=first - path.end[p], tau=path.tau0[p] + first - path.center[p],
         dwell=dwell, phase=phase, freq=freq,
     )  # fmt: skip
-    return readouts, np.flatnonzero(pulse < 0)
 
 
 def timeline(sequence: Sequence, *, f0: float) -> Timeline:
@@ -271,7 +270,7 @@ def timeline(sequence: Sequence, *, f0: float) -> Timeline:
         )
     moments = _Moments(sequence)
     path = _follow(sequence, moments)
-    readouts, silent = _readouts(sequence, path, moments, f0)
+    readouts = _readouts(sequence, path, moments, f0)
     if readouts.adc.size == 0:
         raise UnsupportedSequenceError(
             "every readout precedes the first pulse: there is no signal to simulate."
@@ -281,4 +280,4 @@ def timeline(sequence: Sequence, *, f0: float) -> Timeline:
     tolerance = max(0.01 * k_max, 1e-3)
     of_event, shapes = _distinct_shapes(sequence.rf_events, f0)
     train = _pulse_train(sequence, path, of_event, f0, tolerance)
-    return Timeline(train=train, shapes=shapes, readouts=readouts, silent=silent)
+    return Timeline(train=train, shapes=shapes, readouts=readouts)
