@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from protocols.scanner import ReconChain
+    from protocols import Scanner
     from recon import ReconOptions, Window
 
 _PARTIAL = {"zero_fill": "zero", "homodyne": "homodyne", "pocs": "pocs"}
 
 
-def recon_options(chain: "ReconChain", wishes: Mapping[str, Any]) -> "ReconOptions":
+def recon_options(scanner: "Scanner", wishes: Mapping[str, Any]) -> "ReconOptions":
     """Options of the reconstruction that a scanner makes, unless the study says otherwise.
 
     Parameters
     ----------
-    chain : ReconChain
-        The vendor's habits.
+    scanner : Scanner
+        Its reconstruction chain holds the vendor's habits.
     wishes : mapping
         ``combine``, ``acceleration``, ``partial_fourier``, ``intensity_correction``; the word "native" keeps
         the habit.
@@ -29,6 +29,8 @@ def recon_options(chain: "ReconChain", wishes: Mapping[str, Any]) -> "ReconOptio
     """
     from recon import ReconOptions
 
+    chain = scanner.recon
+
     def wished(name: str, habit: str) -> str:
         value = str(wishes.get(name, "native"))
         return habit if value == "native" else value
@@ -38,13 +40,14 @@ def recon_options(chain: "ReconChain", wishes: Mapping[str, Any]) -> "ReconOptio
         acceleration=wished("acceleration", "auto"),
         partial_fourier=wished("partial_fourier", _PARTIAL[chain.partial_fourier]),
         intensity_correction=wished("intensity_correction", chain.intensity_correction),
-        window=_window(chain),
+        window=_window(scanner),
     )
 
 
-def _window(chain: "ReconChain") -> "Window":
+def _window(scanner: "Scanner") -> "Window":
     from recon import Window
 
+    chain = scanner.recon
     if chain.window == "fermi":
         return Window(kind="fermi", radius=chain.window_radius, width=chain.window_width)
     if chain.window == "tukey":

@@ -96,7 +96,7 @@ class Judged:
         return tuple(c for c in ("T1w", "T2w", "FLAIR") if c in found)
 
     def scans(self, contrast: str, table: Mapping[ScanKey, Any] | None = None) -> list[ScanKey]:
-        """Scans of a contrast with everything that a comparison needs, in a fixed order."""
+        """List the scans of a contrast with everything that a comparison needs, in a fixed order."""
         own = self.features if table is None else table
         return sorted(
             key
@@ -109,7 +109,7 @@ class Judged:
         return [load_volume(folder / "image.nii.gz")[0] for folder in folders]
 
     def true_volume(self, subject: str, name: str) -> float:
-        """True volume of a measured one [mL]."""
+        """Return the true volume of a measured one [mL]."""
         achieved = self.people[subject]["volumes_ml"]
         return float(sum(achieved[region] for region in MEASURED_VOLUMES[name]))
 

@@ -119,7 +119,7 @@ def feature_rows(
     """Rows (key and features) of feature cells, and the features that all of them have."""
     import math
 
-    rows = [{**key, **read_row(folder / "features.json")} for key, folder in pairs]
+    rows: list[dict[str, Any]] = [{**key, **read_row(folder / "features.json")} for key, folder in pairs]
     keys = {"method", "subject", "session", "run", "contrast"}
     names = [n for n in rows[0] if n not in keys and all(math.isfinite(r.get(n, math.nan)) for r in rows)]
     return rows, names

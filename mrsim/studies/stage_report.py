@@ -42,8 +42,8 @@ def report(ctx: StageContext) -> None:
         method = TRUTH_SESSION if key["session"] == TRUTH_SESSION else str(key.get("method", "raw"))
         images.append(
             ReportImage(
-                method=method, session=str(key["session"]), run=int(key["run"]), contrast=str(key["contrast"]),
-                data=data, voxel_size=(voxel[0], voxel[1], voxel[2]),
+                method=method, session=str(key["session"]), run=int(key["run"]),
+                contrast=str(key["contrast"]), data=data, voxel_size=(voxel[0], voxel[1], voxel[2]),
             )
         )  # fmt: skip
     maps = ctx.many("maps")

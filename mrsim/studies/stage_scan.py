@@ -146,12 +146,13 @@ def _head_center(head: "Phantom") -> "np.ndarray[Any, Any]":
 
 def recon(ctx: StageContext) -> None:
     """Reconstruct one scan as its vendor would: ``image.nii.gz``, ``image.json``, ``session.json``."""
-    from mrsim.studies.recon_choice import recon_options
     from recon import read_raw, reconstruct, write_nifti
+
+    from .recon_choice import recon_options
 
     folder = ctx.one("scan")
     scanner, _ = records(ctx)
-    image = reconstruct(read_raw(folder / "raw.h5"), recon_options(scanner.recon, ctx.params["options"]))
+    image = reconstruct(read_raw(folder / "raw.h5"), recon_options(scanner, ctx.params["options"]))
     keys = sidecar(
         ctx.params["scanner"],
         ctx.params["card"],
@@ -173,7 +174,7 @@ def analysis_grid(voxel_size: float) -> tuple[tuple[int, int, int], "np.ndarray[
 
 
 def maps(ctx: StageContext) -> None:
-    """What a real study would know on the analysis grid, and the truth: ``maps.npz``, ``mask.nii.gz``.
+    """Map what a real study would know on the analysis grid, and the truth: ``maps.npz``, ``mask.nii.gz``.
 
     ``mask`` (a perfect skull strip) and ``fractions`` (csf, gm, wm) come from the subject; ``priors`` and
     ``regions`` from the template, matched to the mask's place and size as a real pipeline would.
@@ -210,9 +211,10 @@ def maps(ctx: StageContext) -> None:
 
 
 def _blurred(volume: "np.ndarray[Any, Any]", sigma: float) -> "np.ndarray[Any, Any]":
+    import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(volume, sigma)
+    return np.asarray(gaussian_filter(volume, sigma))
 
 
 def _skull_strip(fractions: "np.ndarray[Any, Any]", voxel: float) -> "np.ndarray[Any, Any]":

@@ -26,7 +26,9 @@ def _scan_cost(params: Mapping[str, Any]) -> Cost:
     lines = ny * nz / max(1, int(card["acceleration"]["phase"]))
     coils = int(options["coils"] or params["scanner"]["receive"]["simulated_channels"])
     samples = lines * nx * int(card["readout"]["oversampling"]) * coils
-    return Cost(core_seconds=2.0 + 3.5e-7 * samples, memory=int(900 * MIB + 30 * samples), size=int(8 * samples))
+    return Cost(
+        core_seconds=2.0 + 3.5e-7 * samples, memory=int(900 * MIB + 30 * samples), size=int(8 * samples)
+    )
 
 
 def _image_cost(params: Mapping[str, Any]) -> Cost:
@@ -57,7 +59,12 @@ STAGES: dict[str, Stage] = {
         Stage(name="features", version="1", run=stage_harmonize.features, cost=_fixed(0.7, 500)),
         Stage(name="harmonize_fit", version="1", run=stage_harmonize.harmonize_fit, cost=_fixed(1.5, 400)),
         Stage(name="harmonize", version="1", run=stage_harmonize.harmonize, cost=_fixed(0.3, 400, 3 * MIB)),
-        Stage(name="feature_harmonize", version="1", run=stage_harmonize.feature_harmonize, cost=_fixed(0.5, 300)),
+        Stage(
+            name="feature_harmonize",
+            version="1",
+            run=stage_harmonize.feature_harmonize,
+            cost=_fixed(0.5, 300),
+        ),
         Stage(name="evaluate", version="2", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
         Stage(name="dataset", version="1", run=stage_report.dataset, cost=_fixed(0.1, 200)),
         Stage(name="report", version="1", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),

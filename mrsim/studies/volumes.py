@@ -35,7 +35,7 @@ def load_image(path: Path) -> Any:
 
 
 def load_volume(path: Path) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """Samples (float32) and affine [m] of a file."""
+    """Read the samples (float32) and the affine [m] of a file."""
     import numpy as np
 
     image = load_image(path)
