@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from phantoms import Phantom, TissueProperties, TissueTable
+from phantoms import Phantom, TissueProperties
 from protocols import Prescription, Provenance, Scanner
 from protocols.scanner import Field, Gradients, Noise, ReceiveArray, ReconChain, SessionSpread, Transmit
 
@@ -43,11 +43,13 @@ def upright() -> Prescription:
 def scanner(f0: float = 127.73e6, channels: int = 4, **transmit) -> Scanner:
     groups = ("field", "gradients", "receive", "noise", "transmit", "session", "recon")
     return Scanner(
-        name="test", vendor="Generic", manufacturer="Generic", model="T", software="1", station="A", institution="B",
+        name="test", vendor="Generic", manufacturer="Generic", model="T", software="1", station="A",
+        institution="B",
         field=Field(f0=f0, shim_order=2, shim_residual=2.0, drift_sd=1.0),
         gradients=Gradients(
-            max_amplitude=0.04, max_slew=200, design_amplitude=0.03, design_slew=120, raster=1e-5, rf_raster=1e-6,
-            adc_raster=1e-7, block_raster=1e-5, rf_dead_time=1e-4, rf_ringdown=3e-5, adc_dead_time=1e-5,
+            max_amplitude=0.04, max_slew=200, design_amplitude=0.03, design_slew=120, raster=1e-5,
+            rf_raster=1e-6, adc_raster=1e-7, block_raster=1e-5, rf_dead_time=1e-4, rf_ringdown=3e-5,
+            adc_dead_time=1e-5,
         ),
         receive=ReceiveArray(
             coil="head", n_channels=32, simulated_channels=channels, radius_lr=0.11, radius_ap=0.135,
@@ -55,7 +57,10 @@ def scanner(f0: float = 127.73e6, channels: int = 4, **transmit) -> Scanner:
         ),
         noise=Noise(relative_figure=1.0),
         transmit=Transmit(
-            **{"dome": 0.3, "calibration_bias": 0.0, "calibration_sd": 0.03, "rf_spoil_increment_deg": 50.0, **transmit}
+            **{
+                "dome": 0.3, "calibration_bias": 0.0, "calibration_sd": 0.03, "rf_spoil_increment_deg": 50.0,
+                **transmit,
+            }
         ),
         session=SessionSpread(translation_sd=2e-3, rotation_sd=0.02, gain_sd=0.05),
         recon=ReconChain(
@@ -69,7 +74,3 @@ def scanner(f0: float = 127.73e6, channels: int = 4, **transmit) -> Scanner:
 @pytest.fixture
 def machine() -> Scanner:
     return scanner()
-
-
-def has_table(cls=TissueTable) -> bool:
-    return hasattr(cls, "at")

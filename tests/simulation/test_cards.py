@@ -47,13 +47,15 @@ def recursion(t1, *, tr, ti, es, n, centre, excitation, inversion, length):
     ],
 )
 def test_mprage_cards_follow_the_recursion(tmp_path, card, machine):
-    """To 0.5 %: T2 is 2 ms, so that spoiling is perfect; the pulses are what was played, relaxation in them included."""
+    """To 0.5 %: T2 is 2 ms, so that spoiling is perfect; the pulses are those played, relaxation included."""
     scanner = load_scanner(machine)
     protocol = load_protocol(card).at_resolution(10e-3)
     write_seq(tmp_path / "a.seq", protocol, scanner)
     sequence = read_seq(tmp_path / "a.seq")
     sphere = uniform_sphere((31, 29, 27), 5e-3, 0.06, t1=T1, t2=T2)
-    raw = simulate(sphere, sequence, scanner, protocol.prescription(), rng=np.random.default_rng(0), options=IDEAL)
+    raw = simulate(
+        sphere, sequence, scanner, protocol.prescription(), rng=np.random.default_rng(0), options=IDEAL
+    )
     r = raw.readouts
     k = np.stack([r.base[i] + r.offsets[r.pattern[i]] for i in range(r.adc.size)])
     line, sample = np.unravel_index(np.argmin(np.linalg.norm(k, axis=-1)), k.shape[:2])
@@ -68,8 +70,9 @@ def test_mprage_cards_follow_the_recursion(tmp_path, card, machine):
     tip, _ = pulse_maps(excitation.b1, excitation.steps, tissue)
     assert abs(tip[0, 0, 2]) == pytest.approx(math.sin(d["FlipAngle"]), rel=0.03)
     expected = recursion(
-        T1, tr=d["TR"], ti=d["TI"], es=d["EchoSpacing"], n=int(d["TurboFactor"]), centre=int(d["EchoTrainCenter"]),
-        excitation=(abs(tip[0, 0, 2]), tip[0, 2, 2].real), inversion=(matrix[0, 2, 2].real, offset[0, 2].real), length=inversion.steps.sum(),
+        T1, tr=d["TR"], ti=d["TI"], es=d["EchoSpacing"], n=int(d["TurboFactor"]),
+        centre=int(d["EchoTrainCenter"]), excitation=(abs(tip[0, 0, 2]), tip[0, 2, 2].real),
+        inversion=(matrix[0, 2, 2].real, offset[0, 2].real), length=inversion.steps.sum(),
     )  # fmt: skip
     print(f"{card}: {got:.6f} against {expected:.6f} ({100 * (got / expected - 1):+.3f} %)")
     assert got == pytest.approx(expected, rel=0.005)

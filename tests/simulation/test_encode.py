@@ -1,4 +1,4 @@
-"""Encoding against the explicit sum, its adjoint, and the other implementation; asymmetric grids throughout."""
+"""Encoding against the explicit sum, its adjoint, and the other implementation; asymmetric grids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from mrsim.simulation.compress import compress
 from mrsim.simulation.encode import Grid, GridError, TensorEncoder, nufft
 
 GRID = Grid(shape=(14, 9, 11), spacing=(2.1e-3, 3.3e-3, 2.7e-3), first=(-0.013, -0.0171, -0.0122))
-K = tuple(np.sort(np.random.default_rng(2).uniform(-lim, lim, n)) for lim, n in ((210, 17), (120, 6), (160, 8)))
+K = tuple(
+    np.sort(np.random.default_rng(2).uniform(-lim, lim, n)) for lim, n in ((210, 17), (120, 6), (160, 8))
+)
 
 
 def random_image(rng):
@@ -23,7 +25,9 @@ def explicit(image, k):
     out = []
     for kx, ky, kz in k:
         sinc = np.prod(np.sinc(np.array([kx, ky, kz]) * np.array(GRID.spacing)))
-        out.append(np.sum(image * np.exp(-2j * np.pi * (kx * x + ky * y + kz * z))) / sinc * GRID.voxel_volume)
+        out.append(
+            np.sum(image * np.exp(-2j * np.pi * (kx * x + ky * y + kz * z))) / sinc * GRID.voxel_volume
+        )
     return np.array(out)
 
 

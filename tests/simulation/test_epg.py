@@ -17,7 +17,9 @@ from mrsim.simulation.rf import Bins, pulse_maps
 
 
 def one_bin(t1, t2, *, b1=1.0, adc=0.0, shift=0.0) -> Bins:
-    return Bins(**{k: np.array([float(v)]) for k, v in dict(t1=t1, t2=t2, adc=adc, b1=b1, shift=shift).items()})
+    return Bins(
+        **{k: np.array([float(v)]) for k, v in dict(t1=t1, t2=t2, adc=adc, b1=b1, shift=shift).items()}
+    )
 
 
 def instant(flip_deg, bins, duration=1e-9):
@@ -55,7 +57,10 @@ def test_cpmg_with_stimulated_echoes(flip):
 
 @pytest.mark.parametrize(
     ("flip", "expected"),
-    [(20, {50: -3.6, 84: -3.3, 117: -2.2, 150: -0.4, 169: -3.6}), (30, {50: -8.7, 84: -9.4, 117: 2.1, 150: -3.6})],
+    [
+        (20, {50: -3.6, 84: -3.3, 117: -2.2, 150: -0.4, 169: -3.6}),
+        (30, {50: -8.7, 84: -9.4, 117: 2.1, 150: -3.6}),
+    ],
 )
 def test_rf_spoiling_depends_on_the_increment_as_published(flip, expected):
     """Deviation from the ideal formula in percent, given to 0.1."""
@@ -74,15 +79,16 @@ def test_rf_spoiling_depends_on_the_increment_as_published(flip, expected):
 
 
 @pytest.mark.parametrize(
-    ("t1", "flip", "signal"), [(0.832, 8, 0.064676), (0.832, 15, 0.051425), (1.331, 8, 0.048908), (1.331, 15, 0.034685)]
+    ("t1", "flip", "signal"),
+    [(0.832, 8, 0.064676), (0.832, 15, 0.051425), (1.331, 8, 0.048908), (1.331, 15, 0.034685)],
 )
 def test_ideally_spoiled_gradient_echo(t1, flip, signal):
     """Transverse magnetization that dies within TR leaves the Ernst-type formula exactly."""
     bins = one_bin(t1, 2e-4)
     k = np.arange(2500)
     after = play(
-        [instant(flip, bins)], shape=0 * k, phase=0.0 * k, interval=0 * k, order=0 * k, dwell=[7e-3], shifts=[1],
-        bins=bins,
+        [instant(flip, bins)], shape=0 * k, phase=0.0 * k, interval=0 * k, order=0 * k, dwell=[7e-3],
+        shifts=[1], bins=bins,
     )  # fmt: skip
     assert abs(after[-1]) == pytest.approx(signal, rel=2e-5)
 
@@ -100,8 +106,8 @@ def test_mprage_follows_the_recursion_of_deichmann(t1, signal):
     shape = np.tile([0] + [1] * n, shots)
     interval = np.tile([0] + [1] * (n - 1) + [2], shots)
     history = play(
-        [instant(180, bins), instant(9, bins)], shape=shape, phase=0.0 * shape, interval=interval, order=0 * shape,
-        dwell=[before, es, es + after_train], shifts=[1, 1, 1], bins=bins,
+        [instant(180, bins), instant(9, bins)], shape=shape, phase=0.0 * shape, interval=interval,
+        order=0 * shape, dwell=[before, es, es + after_train], shifts=[1, 1, 1], bins=bins,
     )  # fmt: skip
     assert abs(history[-(n + 1) :][1 + centre]) == pytest.approx(signal, abs=1.5e-6)
 
@@ -141,9 +147,9 @@ def bloch_ode(b1, duration, t1, t2, scale, shift, m0):
 
     m = np.asarray(m0, float)
     for s in range(n):
-        m = solve_ivp(rhs, ((s + 1e-9) * duration / n, (s + 1 - 1e-9) * duration / n), m, rtol=1e-10, atol=1e-12).y[
-            :, -1
-        ]
+        m = solve_ivp(
+            rhs, ((s + 1e-9) * duration / n, (s + 1 - 1e-9) * duration / n), m, rtol=1e-10, atol=1e-12
+        ).y[:, -1]
     return m
 
 

@@ -128,5 +128,5 @@ def test_sample_noise_dominates_and_correlates_neighbours():
 
 
 def test_noise_factor_below_one_is_refused():
-    with pytest.raises(ValueError, match="noise_factor must be at least 1; got 0.5"):
+    with pytest.raises(ValueError, match=r"noise_factor must be at least 1; got 0\.5"):
         noise.noise_covariance(np.eye(2), f0=1e8, noise_factor=0.5)

@@ -10,7 +10,8 @@ from mrsim.simulation import SimulationOptions, simulate, write_ismrmrd
 from phantoms import uniform_sphere
 from protocols import load_protocol, load_scanner, read_seq, write_seq
 
-FLAG_NOISE, FLAG_CALIBRATION_AND_IMAGING = ismrmrd.ACQ_IS_NOISE_MEASUREMENT, ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
+FLAG_NOISE = ismrmrd.ACQ_IS_NOISE_MEASUREMENT
+FLAG_CALIBRATION_AND_IMAGING = ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +33,17 @@ def written(tmp_path_factory):
 
 
 def test_header_describes_scanner_and_scan(written):
-    raw, card, machine, header, acquisitions = written
+    _, card, machine, header, _ = written
     system, sequence = header.acquisitionSystemInformation, header.sequenceParameters
     assert header.experimentalConditions.H1resonanceFrequency_Hz == round(machine.f0)
     assert (system.systemVendor, system.systemModel) == (machine.manufacturer, machine.model)
     assert system.systemFieldStrength_T == pytest.approx(machine.b0, rel=1e-5)
     assert system.receiverChannels == 3
     assert [c.coilNumber for c in system.coilLabel] == [0, 1, 2]
-    assert sequence.TR == pytest.approx([2000.0])
-    assert sequence.TI == pytest.approx([880.0], abs=0.01)
-    assert sequence.TE == pytest.approx([1e3 * card.timing.te], abs=2e-2)
+    tr, ti, te = sequence.TR, sequence.TI, sequence.TE
+    assert tr == pytest.approx([2000.0])
+    assert ti == pytest.approx([880.0], abs=0.01)
+    assert te == pytest.approx([1e3 * card.timing.te], abs=2e-2)
     assert sequence.flipAngle_deg == pytest.approx([8.0], abs=1e-4)
     gamma = {p.name: p.value for p in header.userParameters.userParameterDouble}["gamma_bar_hz_per_t"]
     assert gamma == 42.577478518e6
@@ -64,11 +66,13 @@ def test_encoding_spaces_and_limits(written):
 
 
 def test_flags_counters_and_samples(written):
-    raw, card, machine, _, acquisitions = written
+    raw, card, _, _, acquisitions = written
     assert acquisitions[0].is_flag_set(FLAG_NOISE)
     assert not any(a.is_flag_set(FLAG_NOISE) for a in acquisitions[1:])
     lines = sorted({a.idx.kspace_encode_step_1 for a in acquisitions[1:]})
-    calibration = sorted({a.idx.kspace_encode_step_1 for a in acquisitions if a.is_flag_set(FLAG_CALIBRATION_AND_IMAGING)})
+    calibration = sorted(
+        {a.idx.kspace_encode_step_1 for a in acquisitions if a.is_flag_set(FLAG_CALIBRATION_AND_IMAGING)}
+    )
     ny = card.geometry.matrix[1]
     assert set(range(0, ny, 2)) <= set(lines) or set(range(1, ny, 2)) <= set(lines)
     assert calibration
@@ -77,12 +81,14 @@ def test_flags_counters_and_samples(written):
     for i in (0, 5, len(acquisitions) - 1):
         np.testing.assert_array_equal(acquisitions[i].data, raw.data[i])
     readout = acquisitions[3]
-    assert readout.sample_time_us == pytest.approx(1e6 / (card.readout.bandwidth * 2 * card.geometry.matrix[0]), rel=0.05)
+    assert readout.sample_time_us == pytest.approx(
+        1e6 / (card.readout.bandwidth * 2 * card.geometry.matrix[0]), rel=0.05
+    )
     # The echo is asymmetric: its k = 0 sample is named, and holds the largest signal of the central line.
-    central = [
-        a for a in acquisitions[1:]
-        if (a.idx.kspace_encode_step_1, a.idx.kspace_encode_step_2) == (ny // 2, card.geometry.matrix[2] // 2)
-    ][0]  # fmt: skip
+    middle = (ny // 2, card.geometry.matrix[2] // 2)
+    central = next(
+        a for a in acquisitions[1:] if (a.idx.kspace_encode_step_1, a.idx.kspace_encode_step_2) == middle
+    )
     assert abs(int(np.argmax(np.abs(central.data).sum(axis=0))) - central.center_sample) <= 1
     assert central.center_sample < central.number_of_samples // 2
 

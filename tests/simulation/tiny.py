@@ -13,7 +13,8 @@ def trapezoid(area: float, duration: float, ramp: float = 100e-6) -> GradEvent:
     """Trapezoid of the given area [1/m] over the whole of a block."""
     amplitude = area / (duration - ramp)
     return GradEvent(
-        times=np.array([0.0, ramp, duration - ramp, duration]), values=np.array([0.0, amplitude, amplitude, 0.0])
+        times=np.array([0.0, ramp, duration - ramp, duration]),
+        values=np.array([0.0, amplitude, amplitude, 0.0]),
     )
 
 
@@ -37,7 +38,8 @@ class Score:
 
     def play(self, duration, *, rf=None, gx=None, gy=None, gz=None, adc=None, **labels) -> None:
         ids = []
-        for library, event in ((self.rf, rf), (self.grad, gx), (self.grad, gy), (self.grad, gz), (self.adc, adc)):
+        libraries = (self.rf, self.grad, self.grad, self.grad, self.adc)
+        for library, event in zip(libraries, (rf, gx, gy, gz, adc), strict=True):
             if event is None:
                 ids.append(0)
             else:
@@ -63,7 +65,9 @@ class Score:
 PRE, READ_MARGIN = 1e-3, 100e-6
 
 
-def readout(score: Score, k, fov, samples, dwell, line, part, *, spoil, wait=0.0, prephase_extra=0.0, **labels):
+def readout(
+    score: Score, k, fov, samples, dwell, line, part, *, spoil, wait=0.0, prephase_extra=0.0, **labels
+):
     """Prephase and encode, read, rewind and spoil: 2 PRE + READ long. ``k`` is (ky, kz) in 1/m."""
     dk = 1.0 / fov
     flat = samples * dwell
@@ -89,12 +93,13 @@ def readout(score: Score, k, fov, samples, dwell, line, part, *, spoil, wait=0.0
     return 2 * PRE + 2 * READ_MARGIN + flat + wait
 
 
-def spoiled_gre(shape, fov, *, flip_deg=8.0, tr=7e-3, spoil=2000.0, increment_deg=50.0, dummies=0, dwell=10e-6):
+def spoiled_gre(
+    shape, fov, *, flip_deg=8.0, tr=7e-3, spoil=2000.0, increment_deg=50.0, dummies=0, dwell=10e-6
+):
     """3-D spoiled gradient echo; k-space centred at n // 2 on every axis. TE is the middle of the readout."""
     score = Score()
     nx, ny, nz = shape
-    n = 0
-    for d in range(-dummies, ny * nz):
+    for n, d in enumerate(range(-dummies, ny * nz)):
         line, part = (d % ny, d // ny) if d >= 0 else (0, 0)
         k = ((line - ny // 2) / fov[1], (part - nz // 2) / fov[2]) if d >= 0 else (0.0, 0.0)
         phase = np.deg2rad(increment_deg) * n * (n + 1) / 2
@@ -109,6 +114,9 @@ def spoiled_gre(shape, fov, *, flip_deg=8.0, tr=7e-3, spoil=2000.0, increment_de
             rf = score.rf[-1]
             readout(score, k, fov[0], nx, dwell, line, part, spoil=spoil, wait=tr - used - busy)
             adc = score.adc[-1]
-            score.adc[-1] = AdcEvent(num=adc.num, dwell=adc.dwell, delay=adc.delay, phase_offset=rf.phase_offset)
-        n += 1
-    return score.sequence(FOV=tuple(fov), MatrixEncoded=tuple(float(v) for v in shape), ReadoutOversampling=1.0)
+            score.adc[-1] = AdcEvent(
+                num=adc.num, dwell=adc.dwell, delay=adc.delay, phase_offset=rf.phase_offset
+            )
+    return score.sequence(
+        FOV=tuple(fov), MatrixEncoded=tuple(float(v) for v in shape), ReadoutOversampling=1.0
+    )
