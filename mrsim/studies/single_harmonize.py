@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 _TABLES = {".csv": ",", ".tsv": "\t"}
 
 
-def read_table(path: Path) -> "pd.DataFrame":
-    """Read a CSV or TSV table."""
+def read_table(path: Path, *, text: bool = False) -> "pd.DataFrame":
+    """Read a CSV or TSV table; with `text`, every cell as it is written ("01" stays "01")."""
     import pandas as pd
 
     if path.suffix not in _TABLES:
         raise InputError.single(file=str(path), cause="tables are .csv or .tsv files")
+    need_file(path, "a table (.csv, .tsv)")
     try:
-        return pd.read_csv(need_file(path, "a table (.csv, .tsv)"), sep=_TABLES[path.suffix])
+        if text:
+            return pd.read_csv(path, sep=_TABLES[path.suffix], dtype=str, keep_default_na=False)
+        return pd.read_csv(path, sep=_TABLES[path.suffix])
     except (ValueError, OSError) as error:
         raise InputError.single(file=str(path), cause=f"cannot be read as a table: {error}") from None
 
@@ -75,12 +78,13 @@ def harmonize_table(
     if not features:
         raise InputError.single(file=str(source), cause="has no numeric columns besides site and covariates")
     biology = table[list(covariates)] if covariates else None
-    table[features] = estimator.fit_transform(
-        table[features], site=[str(site) for site in table[site_column]], covariates=biology
-    )
+    # All but the features goes from file to file as it is written.
+    made = read_table(source, text=True)
+    sites = made[site_column].tolist()
+    made[features] = estimator.fit_transform(table[features], site=sites, covariates=biology)
     with finished_whole(out) as temporary:
-        table.to_csv(temporary, sep=_TABLES.get(out.suffix, ","), index=False)
-    return {"features": len(features), "rows": len(table), "sites": int(table[site_column].nunique())}
+        made.to_csv(temporary, sep=_TABLES.get(out.suffix, ","), index=False)
+    return {"features": len(features), "rows": len(made), "sites": len(set(sites))}
 
 
 def harmonize_images(
@@ -146,7 +150,7 @@ def _sites(source: Path, paths: Sequence[Path], column: str) -> list[str]:
                 file=missing[0], cause="has no ses- entity to tell its site", remedy="Give --site-column."
             )
         return [entity["ses"] for entity in entities]
-    table = read_table(source / "participants.tsv")
+    table = read_table(source / "participants.tsv", text=True)
     if column not in table.columns:
         raise InputError.single(
             file=str(source / "participants.tsv"),
