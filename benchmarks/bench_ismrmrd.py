@@ -7,7 +7,7 @@ import h5py
 import ismrmrd
 import numpy as np
 
-from mrsim.simulation import simulate, write_ismrmrd
+from mrsim.simulation import SimulationOptions, simulate, write_ismrmrd
 from phantoms import icbm152_head
 from protocols import load_protocol, load_scanner, read_seq, write_seq
 from recon import read_raw
@@ -33,8 +33,8 @@ def run() -> list[Row]:
         folder = Path(name)
         write_seq(folder / "scan.seq", card, scanner)
         raw = simulate(
-            icbm152_head(2e-3), read_seq(folder / "scan.seq"), scanner, card.prescription(),
-            rng=np.random.default_rng(0),
+            icbm152_head(1.6e-3), read_seq(folder / "scan.seq"), scanner, card.prescription(),
+            rng=np.random.default_rng(0), options=SimulationOptions(tolerance=0.05),
         )  # fmt: skip
         path = folder / "scan.h5"
         write = cpu_seconds(lambda: write_ismrmrd(path, raw))
