@@ -1,6 +1,7 @@
 """Stages from a subject to an image in the frame of the head: phantom, sequence, scan, recon, maps, align."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,26 +28,21 @@ TISSUES = {
     "wm": ("wm", "cerebellar_wm", "brainstem"),
 }
 """Tissues of a head that a three-class segmentation calls CSF, grey and white matter."""
-REGIONS = {
-    "ventricles": ("ventricular_csf",),
-    "cortex": ("gm",),
-    "cerebral_wm": ("wm",),
-    "deep_gm": ("thalamus", "caudate", "putamen", "pallidum"),
-    "hippocampus": ("hippocampus",),
-    "cerebellum": ("cerebellar_gm", "cerebellar_wm"),
-    "brainstem": ("brainstem",),
+REGIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "ventricles": (("ventricular_csf",), ("csf",), ("csf",)),
+    "cortex": (("gm",), ("gm",), ("gm",)),
+    "deep_gm": (("thalamus", "caudate", "putamen", "pallidum"), ("gm",), ("gm",)),
+    "hippocampus": (("hippocampus",), ("gm",), ("gm",)),
+    "cerebral_wm": (("wm",), ("wm",), ("wm",)),
+    "cerebellum": (("cerebellar_gm", "cerebellar_wm"), ("gm", "wm"), ("gm", "wm")),
+    "brainstem": (("brainstem",), ("wm",), ("gm", "wm")),
 }
-"""Regions that are measured, as sums of the head's tissues."""
-REGION_CLASSES = {
-    "ventricles": ("csf",),
-    "cortex": ("gm",),
-    "cerebral_wm": ("wm",),
-    "deep_gm": ("gm", "wm"),
-    "hippocampus": ("gm",),
-    "cerebellum": ("gm", "wm"),
-    "brainstem": ("gm", "wm"),
-}
+"""Regions that are measured: the head's tissues that make them, the classes of `TISSUES` that they share with
+their rivals, and the segmented classes that count towards them."""
+REGION_CLASSES = {name: counted for name, (_, _, counted) in REGIONS.items()}
 """Segmented tissues that count towards a region's volume."""
+_TERRITORY = 5e-3
+"""Blur of the territories [m]: a ventricle that reaches beyond the template's is still a ventricle."""
 
 
 def phantom(ctx: StageContext) -> None:
@@ -195,13 +191,9 @@ def maps(ctx: StageContext) -> None:
     mask = _skull_strip(fractions, voxel)
     template = icbm152_head(2e-3)
     own = np.stack([template.fraction(*names) for names in TISSUES.values()])
-    regions = np.stack([template.fraction(*names) for names in REGIONS.values()])
-    smooth = smooth_priors(own, sigma=(2.0, 2.0, 2.0))
-    wide = np.stack([_blurred(part, 1.5) for part in regions])
-    stack = np.concatenate([smooth, wide])
+    stack = np.concatenate([smooth_priors(own, sigma=(2.0, 2.0, 2.0)), territories(template)])
     placed = align_to_mask(stack, _skull_strip(own, 2e-3), template.affine, mask, affine)
-    total = placed[3:].sum(axis=0)
-    soft = np.where(total > 1e-3, placed[3:] / np.maximum(total, 1e-3), 0.0)
+    soft = placed[3:].clip(0.0, 1.0)
     np.savez(
         ctx.out_dir / "maps.npz",
         mask=mask, fractions=fractions.astype(np.float32), priors=placed[:3].astype(np.float32),
@@ -210,11 +202,28 @@ def maps(ctx: StageContext) -> None:
     save_volume(ctx.out_dir / "mask.nii.gz", mask.astype(np.uint8), affine)
 
 
-def _blurred(volume: "np.ndarray[Any, Any]", sigma: float) -> "np.ndarray[Any, Any]":
+def territories(template: "Phantom") -> "np.ndarray[Any, Any]":
+    """Return where each region of `REGIONS` owns its classes, (region, x, y, z), 0 to 1.
+
+    A region's territory is its blurred tissue over the blurred tissue of all that share its class: whatever
+    is segmented as CSF near the ventricles counts as ventricle, also where the template has none.
+    """
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
-    return np.asarray(gaussian_filter(volume, sigma))
+    sigma = _TERRITORY / np.asarray(template.voxel_size)
+
+    def blurred(names: tuple[str, ...]) -> "np.ndarray[Any, Any]":
+        return np.asarray(gaussian_filter(template.fraction(*names), sigma), dtype=np.float64)
+
+    rivals = {name: blurred(members) for name, members in TISSUES.items()}
+    found = []
+    for members, classes, _ in REGIONS.values():
+        everything = np.add.reduce([rivals[name] for name in classes])
+        found.append(
+            np.divide(blurred(members), everything, out=np.zeros_like(everything), where=everything > 1e-7)
+        )
+    return np.stack(found).astype(np.float32)
 
 
 def _skull_strip(fractions: "np.ndarray[Any, Any]", voxel: float) -> "np.ndarray[Any, Any]":
