@@ -1,4 +1,4 @@
-"""Renew the picture and the figures of the README from a finished demo: ``python docs/refresh_readme.py demo``.
+"""Renew picture and figures of the README from a finished demo: ``python docs/refresh_readme.py demo``.
 
 Needs Chromium for docs/images/report.png; the figures go between the marks of the README.
 """
