@@ -141,9 +141,20 @@ def show(
     if name not in known:
         raise InputError.single(file=name, cause="is in no library", remedy=did_you_mean(name, list(known)))
     kind_name = known[name]
-    print_record(
-        f"{name} ({kind_name.removesuffix('s').replace('studie', 'study')})", _record(name, kind_name)
-    )
+    singular = "study" if kind_name == Kind.studies else kind_name.removesuffix("s")
+    units = "; SI units where the name gives none" if kind_name in {Kind.scanners, Kind.protocols} else ""
+    print_record(f"{name} ({singular}{units})", _record(name, kind_name))
+    if kind_name == Kind.harmonizers:
+        _print_about(name)
+
+
+def _print_about(name: str) -> None:
+    """Print what a method's documentation says below its first line, as it is laid out there."""
+    import inspect
+
+    from mrsim.harmonizers import harmonizer_class
+
+    print((inspect.getdoc(harmonizer_class(name)) or "").partition("\n")[2].rstrip())
 
 
 def _record(name: str, kind: str) -> dict[str, Any]:
@@ -165,14 +176,13 @@ def _record(name: str, kind: str) -> dict[str, Any]:
 
 
 def _harmonizer_record(name: str) -> dict[str, Any]:
-    import inspect
-
-    from mrsim.harmonizers import harmonizer, harmonizer_class, list_harmonizers
+    from mrsim.harmonizers import harmonizer, list_harmonizers
 
     info = next(info for info in list_harmonizers() if info.name == name)
     return {
         "takes": f"{info.kind}s",
         "summary": info.summary,
-        "parameters": dict(harmonizer(name).get_params()),
-        "about": inspect.getdoc(harmonizer_class(name)) or "",
+        "parameters": {
+            key: "none" if value is None else value for key, value in harmonizer(name).get_params().items()
+        },
     }

@@ -107,14 +107,16 @@ def status(folder: FolderArgument, debug: Debug = False) -> None:
     from .tables import console, spelled_bytes, table
 
     seen = read_status(folder)
-    shown = table(str(folder), ("stage", "done", "of", "failed"), right=("done", "of", "failed"))
+    shown = table("", ("stage", "done", "of", "failed"), right=("done", "of", "failed"))
     for name, counts in seen.stages.items():
         failed = f"[red]{counts['failed']}[/]" if counts["failed"] else ""
         shown.add_row(name, str(counts["done"]), str(sum(counts.values())), failed)
     out = console()
+    # Not as the table's title: a long path would be folded to the table's width.
+    out.print(f"[bold]{escape(str(folder))}[/]", soft_wrap=True)
     out.print(shown)
     for cell, error in seen.failures:
-        out.print(f"[red]failed[/] {escape(cell.name)}: {escape(error)}")
+        out.print(f"[red]failed[/] {escape(cell.name)}: {escape(error)}", soft_wrap=True)
     state = "complete" if seen.complete else "not complete: mrsim run takes it up"
     if seen.holder:
         state = f"a run is at work ({seen.holder})"

@@ -48,11 +48,11 @@ def spelled_bytes(size: float) -> str:
 
 
 def print_record(title: str, record: Mapping[str, Any]) -> None:
-    """Print nested plain data as an indented two-column listing."""
+    """Print nested plain data as a two-column listing of key paths and values."""
     from rich.table import Table
 
     out = console()
-    out.print(f"[bold]{title}[/]")
+    out.print(f"[bold]{title}[/]", soft_wrap=True)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="cyan", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -62,16 +62,17 @@ def print_record(title: str, record: Mapping[str, Any]) -> None:
 
 
 def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return rows of key path and shown value."""
+    """Return rows of key path and shown value; tables in lists are numbered as in messages, from 0."""
     from rich.markup import escape
 
     rows: list[tuple[str, str]] = []
     for key, value in record.items():
         if isinstance(value, Mapping):
-            if value:
-                rows += flatten(value, f"{prefix}{key}.")
+            rows += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            rows += flatten({f"{key}.{number}": item for number, item in enumerate(value)}, prefix)
         elif value not in (None, "", [], ()):
-            rows.append((f"{prefix}{key}", escape(_shown(value))))
+            rows.append((escape(f"{prefix}{key}"), escape(_shown(value))))
     return rows
 
 
