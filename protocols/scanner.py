@@ -61,6 +61,9 @@ class Gradients:
         Time grids [s].
     rf_dead_time, rf_ringdown, adc_dead_time : float
         Pauses before and after RF, around ADC [s].
+    scale_error : tuple of float
+        Relative error of the gradient amplitude along world x, y, z that service calibration leaves:
+        the reconstruction does not know it, so objects appear larger by it.
     """
 
     max_amplitude: float
@@ -74,6 +77,7 @@ class Gradients:
     rf_dead_time: float
     rf_ringdown: float
     adc_dead_time: float
+    scale_error: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         rasters = ("raster", "rf_raster", "adc_raster", "block_raster")
@@ -81,6 +85,10 @@ class Gradients:
         require(
             "gradients",
             [
+                (
+                    all(abs(e) <= 0.05 for e in self.scale_error),
+                    f"scale_error must be -0.05..0.05 each; got {self.scale_error}",
+                ),
                 (0 < self.max_amplitude <= 1, f"max_amplitude must be 0..1 T/m; got {self.max_amplitude}"),
                 (0 < self.max_slew <= 2000, f"max_slew must be 0..2000 T/m/s; got {self.max_slew}"),
                 (

@@ -24,7 +24,7 @@ from .rawdata import RawData
 from .scanned import scan_object
 from .session import Session
 from .signal import noiseless_signal
-from .timeline import Timeline, timeline
+from .timeline import Timeline, timeline, with_scale_error
 
 MICROVOLT = 1e6
 
@@ -75,7 +75,8 @@ def simulate(
         receiver = maps.receiver(obj.placed, head, scanner, options.channels)
     else:
         receiver = maps.uniform_receiver(obj.placed)
-    signal, report = noiseless_signal(line, obj, receiver, scanner, options)
+    played = with_scale_error(line, scanner, prescription)
+    signal, report = noiseless_signal(played, obj, receiver, scanner, options)
     # Reciprocity: omega M0 B1- integrated over the object [V], as microvolts at the nominal gain.
     volts = 2 * np.pi * scanner.f0 * equilibrium_magnetization(scanner.b0) if options.coils else 1.0
     scale = np.float32(volts * session.gain * (MICROVOLT if options.coils else 1.0))

@@ -8,11 +8,11 @@ is checked here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from protocols import RfEvent, Sequence, gradient_integral, infer_use
+from protocols import Prescription, RfEvent, Scanner, Sequence, gradient_integral, infer_use
 
 from .epg import PulseTrain
 
@@ -281,3 +281,21 @@ def timeline(sequence: Sequence, *, f0: float) -> Timeline:
     of_event, shapes = _distinct_shapes(sequence.rf_events, f0)
     train = _pulse_train(sequence, path, of_event, f0, tolerance)
     return Timeline(train=train, shapes=shapes, readouts=readouts)
+
+
+def with_scale_error(line: Timeline, scanner: Scanner, prescription: Prescription) -> Timeline:
+    """Return the k-space that a scanner's gradients really reach: its calibration error per world axis.
+
+    The reconstruction assumes nominal gradients, so the object appears larger by the error.
+    """
+    error = np.asarray(scanner.gradients.scale_error)
+    if not error.any():
+        return line
+    axes = prescription.rotation
+    matrix = np.eye(3) + axes.T @ np.diag(error) @ axes
+    readouts = replace(
+        line.readouts,
+        base=line.readouts.base @ matrix.T,
+        offsets=tuple(offsets @ matrix.T for offsets in line.readouts.offsets),
+    )
+    return replace(line, readouts=readouts)
