@@ -4,8 +4,8 @@ Cells come subject by subject, image by image, so that a run finishes one chain 
 raw data need not pile up. What a cell's parameters hold is only what may change its output: nothing about
 the size of the study, so that a larger study reuses everything of a smaller one.
 
-Beside the scans of the study every subject has one counterfactual per contrast (session ``truth``): the card of
-the reference scanner on that scanner, without noise, calibration error or repositioning.
+Beside the scans of the study every subject has one counterfactual per contrast (session ``truth``): the card
+of the reference scanner on that scanner, without noise, calibration error or repositioning.
 
 ===================  ==========================================  =============================================
 stage                key                                         inputs
@@ -197,9 +197,7 @@ class _StudyPlanner:
         """Return the subject under the reference scanner as it would be without anything random."""
         reference = self.study.study.reference_scanner
         scanner = next(s for s in self.study.scanners if s.label == reference)
-        return [
-            self._image(phantom, maps, scanner, TRUTH, 1, protocol) for protocol in self.study.protocols
-        ]
+        return [self._image(phantom, maps, scanner, TRUTH, 1, protocol) for protocol in self.study.protocols]
 
     def _image(
         self,

@@ -311,7 +311,9 @@ def test_a_gradient_that_is_too_strong_makes_the_object_larger(upright):
     gradients = dataclasses.replace(machine.gradients, scale_error=(0.0, 0.01, 0.0))
     phantom = point_phantom((0.01, 0.04, -0.02), voxel_size=2.5e-4)
     sequence = spoiled_gre((8, 12, 6), (0.2, 0.2, 0.2), flip_deg=0.05)
-    exact, wrong = (run(phantom, sequence, m, upright) for m in (machine, machine.replace(gradients=gradients)))
+    exact, wrong = (
+        run(phantom, sequence, m, upright) for m in (machine, machine.replace(gradients=gradients))
+    )
     ratio = np.stack([b[0] / a[0] for a, b in zip(exact.data, wrong.data, strict=True)])
     ky = positions_of(exact)[..., 1]
     np.testing.assert_allclose(np.angle(ratio), -2 * np.pi * ky * 0.01 * 0.04, atol=1e-3)

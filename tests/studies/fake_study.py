@@ -57,10 +57,11 @@ def _cost(params):
     return Cost(core_seconds=0.01, memory=1 << 20, size=1000)
 
 
-_IDLE = ("sequence", "scan", "align", "features", "harmonize_fit", "feature_harmonize", "evaluate")
+_IDLE = ("maps", "sequence", "scan", "features", "harmonize_fit", "feature_harmonize", "evaluate")
 RUNS = dict.fromkeys(_IDLE, nothing) | {
     "phantom": phantom,
     "recon": recon,
+    "align": _image,
     "harmonize": _image,
     "dataset": dataset,
     "report": report,

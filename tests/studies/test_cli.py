@@ -135,7 +135,7 @@ def test_plan_shows_cells_and_totals(fake, tmp_path):
     assert result.exit_code == 0
     for word in ("phantom", "scan", "report", "core-hours", "memory"):
         assert word in result.output
-    assert len((tmp_path / "plan.jsonl").read_bytes().splitlines()) == 87
+    assert len((tmp_path / "plan.jsonl").read_bytes().splitlines()) == 105
 
 
 def test_run_status_report(fake, tmp_path):

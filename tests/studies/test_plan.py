@@ -16,7 +16,7 @@ from .fake_stages import draw, read_plan, small_plan, stages
 from .fakes import FakeLibraries, good
 
 STUDY_STAGES = (
-    "phantom", "sequence", "scan", "recon", "align", "features", "harmonize_fit", "harmonize",
+    "phantom", "maps", "sequence", "scan", "recon", "align", "features", "harmonize_fit", "harmonize",
     "feature_harmonize", "evaluate", "dataset", "report",
 )  # fmt: skip
 
@@ -102,10 +102,11 @@ def test_plan_refuses_missing_inputs_twins_and_shared_places():
 def test_study_plan_counts():
     plan = make(good())
     counts = {stage: len(cells_of(plan, stage)) for stage in STUDY_STAGES}
-    # 2 subjects x (1 + 2 runs) x 2 contrasts = 12 images; sequences per scanner and contrast.
+    # 2 subjects x (1 + 2 runs) x 2 contrasts = 12 images, and a counterfactual per subject and contrast;
+    # sequences per scanner and contrast.
     assert counts == {
-        "phantom": 2, "sequence": 4, "scan": 12, "recon": 12, "align": 12, "features": 24, "harmonize_fit": 2,
-        "harmonize": 12, "feature_harmonize": 2, "evaluate": 3, "dataset": 1, "report": 1,
+        "phantom": 2, "maps": 2, "sequence": 4, "scan": 16, "recon": 16, "align": 16, "features": 28,
+        "harmonize_fit": 2, "harmonize": 12, "feature_harmonize": 2, "evaluate": 3, "dataset": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def test_extending_a_study_keeps_all_earlier_images():
     larger["scanners"].append({"name": "sa", "label": "c"})
     larger["harmonizers"].insert(0, {"name": "blur", "label": "blur2", "params": {"fwhm": 2.0}})
     extended = make(larger)
-    for stage in ("phantom", "sequence", "scan", "recon", "align"):
+    for stage in ("phantom", "maps", "sequence", "scan", "recon", "align"):
         assert cells_of(plan, stage) < cells_of(extended, stage) or stage == "sequence"
         assert cells_of(plan, stage) <= cells_of(extended, stage)
 
@@ -125,7 +126,7 @@ def test_reordering_a_study_changes_no_image():
     other = good()
     other["scanners"].reverse()
     other["protocols"].reverse()
-    for stage in ("phantom", "sequence", "scan", "recon", "align"):
+    for stage in ("phantom", "maps", "sequence", "scan", "recon", "align"):
         assert cells_of(make(good()), stage) == cells_of(make(other), stage)
 
 
@@ -140,7 +141,8 @@ def test_changing_one_scanner_leaves_the_others_alone():
     other = good()
     other["scanners"][1]["overrides"] = {"noise": {"relative_figure": 2.0}}
     old, new = make(good()), make(other)
-    assert len(cells_of(old, "scan") & cells_of(new, "scan")) == 4  # the images of scanner a
+    # The images of scanner a, and the counterfactuals on it.
+    assert len(cells_of(old, "scan") & cells_of(new, "scan")) == 8
     assert cells_of(old, "phantom") == cells_of(new, "phantom")
 
 
