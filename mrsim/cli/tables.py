@@ -77,6 +77,9 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 
 def _shown(value: object) -> str:
+    """Spell a value as a study file would."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
