@@ -67,6 +67,7 @@ def test_simulated_scan_becomes_a_head(simulated, tmp_path, combine):
     assert sidecar["MagneticFieldStrength"] == pytest.approx(2.894, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_our_pulseq_file_gives_the_same_data_as_its_card(simulated, tmp_path):
     """Played from a .seq file of ours, a protocol is placed and sampled as from its card."""
     from protocols import load_protocol, load_scanner, write_seq
