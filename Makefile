@@ -29,7 +29,7 @@ help:  ## show this list
 
 setup: $(VENV)/.stamp-base  ## install mrsim into .venv
 
-demo: $(VENV)/.stamp-base  ## simulate, harmonize and score six traveling subjects; ends with the report's path
+demo: $(VENV)/.stamp-kernels  ## simulate, harmonize and score six traveling subjects; ends with the report's path
 	@$(BIN)/mrsim run mrsim/studies/library/demo.toml --out $(OUT) --jobs $(JOBS)
 	@test -s $(OUT)/report.html || { echo "no report in $(OUT)" >&2; exit 1; }
 	@echo "Open in a browser: $(abspath $(OUT))/report.html"
@@ -77,6 +77,14 @@ $(BIN)/python:
 		echo "The venv module does not work. Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 # Stamps, so that setup runs once, and again when the requirements change.
+# The compiled kernels are kept in the package's __pycache__; a tiny study compiles them all, once.
+$(VENV)/.stamp-kernels: $(VENV)/.stamp-base
+	@echo "Compiling kernels on a tiny study ..."
+	@rm -rf build/first
+	@$(BIN)/mrsim run mrsim/studies/library/tiny.toml --out build/first --jobs $(JOBS) --quiet
+	@rm -rf build/first
+	@touch $@
+
 $(VENV)/.stamp-base: $(INPUTS) | $(BIN)/python
 	@echo "Installing mrsim and what it needs into $(VENV) (about 600 MB, some minutes)"
 	@$(PIP) -e . | $(SHORT)

@@ -109,6 +109,25 @@ def _gather(source: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
                 out[i, j, k] = low * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
 
 
+def _gather_occupied(source: np.ndarray, matrix: np.ndarray, out: np.ndarray) -> None:
+    """Sample ``source``, padded by one empty voxel, into the part of ``out`` (zeros) that it can reach."""
+    hits = [np.flatnonzero(source.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if not hits[0].size:
+        return
+    # In padded coordinates tissue reaches from one voxel before the first to one after the last.
+    reach = [(int(h[0]), int(h[-1]) + 2) for h in hits]
+    corners = np.array([[x, y, z, 1.0] for x in reach[0] for y in reach[1] for z in reach[2]])
+    index = (corners @ np.linalg.inv(matrix).T)[:, :3]
+    low = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, out.shape)
+    if (high <= low).any():
+        return
+    shifted = matrix.copy()
+    shifted[:3, 3] += matrix[:3, :3] @ low
+    part = out[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    _gather(np.pad(source, 1), shifted, part)
+
+
 def _occupied(fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last occupied index per axis (one empty voxel kept around) of maps (tissue, x, y, z)."""
     anything = np.asarray(fractions.any(axis=0))
@@ -212,9 +231,9 @@ def _resampled(
     matrix = np.linalg.solve(to_logical, index_to_logical)
     # One empty voxel around the maps, so that tissue at the edge of the array fades as everywhere else.
     matrix[:3, 3] += 1.0
-    maps = np.empty((len(phantom.tissues), *grid.array_shape), np.float32)
+    maps = np.zeros((len(phantom.tissues), *grid.array_shape), np.float32)
     for source, out in zip(phantom.fractions, maps, strict=True):
-        _gather(np.pad(source, 1), matrix, out)
-    brain = np.empty(grid.array_shape, np.float32)
-    _gather(np.pad(mask.astype(np.float32), 1), matrix, brain)
+        _gather_occupied(source, matrix, out)
+    brain = np.zeros(grid.array_shape, np.float32)
+    _gather_occupied(mask.astype(np.float32), matrix, brain)
     return PlacedPhantom(fractions=maps, brain=brain, grid=grid, to_world=to_world)
