@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from .records import Provenance, find_record, list_records, load_record, read_toml, require
 from .sequence import GAMMA_BAR
@@ -281,9 +281,22 @@ class ReconChain:
     zero_fill: int = 0
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        words = ("combine", "window", "intensity_correction", "partial_fourier", "scaling")
         require(
             "recon",
             [
+                *(
+                    (
+                        getattr(self, n) in get_args(hints[n]),
+                        f"{n} must be one of {', '.join(get_args(hints[n]))}; got {getattr(self, n)!r}",
+                    )
+                    for n in words
+                ),
+                (
+                    self.window not in ("tukey", "fermi") or self.window_width > 0,
+                    f"window_width must be positive for a {self.window} window; got {self.window_width}",
+                ),
                 (8 <= self.bits <= 32, f"bits must be 8..32; got {self.bits}"),
                 (0 < self.window_radius <= 2, f"window_radius must be 0..2; got {self.window_radius}"),
                 (0 <= self.window_width <= 1, f"window_width must be 0..1; got {self.window_width}"),

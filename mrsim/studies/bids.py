@@ -170,7 +170,7 @@ def write_dataset(
         "dataset_description.json": pretty_json(_description(title, authors, "raw")),
         "README": _readme(name, title, description, sessions, methods).encode(),
         "CHANGES": f"{_FIRST_RELEASE} {_FIRST_DATE}\n  - Simulated by mrsim {__version__}.\n".encode(),
-        ".bidsignore": b"report.html\n",
+        ".bidsignore": b"report.html\nscores.tsv\n",
         "participants.tsv": _participants(participants, subjects),
         "participants.json": pretty_json(_PARTICIPANT_COLUMNS),
         "sessions.json": pretty_json(_SESSION_COLUMNS),

@@ -429,7 +429,7 @@ class _StudyPlanner:
             },
             draws=False,
             allow_failed_inputs=True,
-            publish={"report.html": "report.html"},
+            publish={"report.html": "report.html", "scores.tsv": "scores.tsv"},
         )
 
 

@@ -24,7 +24,7 @@ def _participants(ctx: StageContext) -> list[dict[str, Any]]:
 
 
 def report(ctx: StageContext) -> None:
-    """Write ``report.html`` from whatever succeeded."""
+    """Write ``report.html`` and all scores as ``scores.tsv`` from whatever succeeded."""
     import pandas as pd
 
     from mrsim.evaluation.report import ReportData, ReportImage, write_report
@@ -63,6 +63,8 @@ def report(ctx: StageContext) -> None:
         failures=[{"stage": f.stage, "key": dict(f.key), "error": f.error} for f in ctx.failures],
     )
     write_report(ctx.out_dir / "report.html", content)
+    table = content.scores if content.scores is not None else pd.DataFrame(columns=["method"])
+    table.to_csv(ctx.out_dir / "scores.tsv", sep="\t", index=False, na_rep="n/a", lineterminator="\n")
 
 
 def versions() -> dict[str, str]:

@@ -66,8 +66,8 @@ STAGES: dict[str, Stage] = {
             cost=_fixed(0.5, 300),
         ),
         Stage(name="evaluate", version="2", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
-        Stage(name="dataset", version="1", run=stage_report.dataset, cost=_fixed(0.1, 200)),
-        Stage(name="report", version="1", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),
+        Stage(name="dataset", version="2", run=stage_report.dataset, cost=_fixed(0.1, 200)),
+        Stage(name="report", version="2", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),
     )
 }
 """Stages by name, for planning and running."""

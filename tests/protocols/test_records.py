@@ -154,3 +154,15 @@ def test_prescription_refuses_bad_directions():
         Prescription(read_dir=y, phase_dir=x, slice_dir=z, center=np.zeros(3))
     with pytest.raises(RecordError, match="orthonormal"):
         Prescription(read_dir=2 * x, phase_dir=y, slice_dir=z, center=np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"combine": "magic"}, "combine must be one of rss, adaptive; got 'magic'"),
+        ({"window": "tukey", "window_width": 0.0}, "window_width must be positive for a tukey window"),
+    ],
+)
+def test_words_of_the_reconstruction_are_checked_also_when_replaced(change, text):
+    with pytest.raises(RecordError, match=text):
+        dataclasses.replace(load_scanner("siemens-prisma-3t").recon, **change)
