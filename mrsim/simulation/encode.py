@@ -105,13 +105,28 @@ class TensorEncoder:
         ]
         return cls(read=matrices[0], phase=matrices[1], partition=matrices[2])
 
-    def forward(self, image: np.ndarray) -> np.ndarray:
-        """Transform (phase, slice, read) voxels into (k_phase, k_slice, k_read)."""
+    def buffers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Arrays for the three stages of `forward`, to be used again from call to call."""
+        (k_phase, _), (k_slice, n_slice), (k_read, n_read) = (
+            m.shape for m in (self.phase, self.partition, self.read)
+        )
+        shapes = ((k_phase, n_slice * n_read), (k_phase, k_slice, n_read), (k_phase * k_slice, k_read))
+        first, second, third = (np.empty(shape, np.complex64) for shape in shapes)
+        return first, second, third
+
+    def forward(
+        self, image: np.ndarray, work: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    ) -> np.ndarray:
+        """Transform (phase, slice, read) voxels into (k_phase, k_slice, k_read).
+
+        With ``work`` from `buffers` nothing is allocated, and the result lives in it until the next call.
+        """
         n_phase, n_slice, n_read = image.shape
-        x = self.phase @ image.reshape(n_phase, -1)
-        x = np.matmul(self.partition, x.reshape(-1, n_slice, n_read))
-        x = x.reshape(-1, n_read) @ self.read.T
-        return np.asarray(x.reshape(self.phase.shape[0], self.partition.shape[0], -1))
+        first, second, third = work or self.buffers()
+        np.matmul(self.phase, image.reshape(n_phase, -1), out=first)
+        np.matmul(self.partition, first.reshape(-1, n_slice, n_read), out=second)
+        np.matmul(second.reshape(-1, n_read), self.read.T, out=third)
+        return np.asarray(third.reshape(self.phase.shape[0], self.partition.shape[0], -1))
 
     def adjoint(self, data: np.ndarray) -> np.ndarray:
         """Adjoint of `forward` (for tests): (k_phase, k_slice, k_read) to voxels."""

@@ -76,6 +76,7 @@ class GroupEncoder:
         offsets = readouts.offsets[readouts.pattern[members[0]]]
         base = readouts.base[members]
         tolerance = 1e-3 / max(s * n for s, n in zip(grid.spacing, grid.shape, strict=True))
+        self._work: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._tensor: TensorEncoder | None = None
         if np.ptp(offsets[:, 1:], axis=0).max() < tolerance:
             across = base + offsets[0] * np.array([0.0, 1.0, 1.0])
@@ -95,7 +96,8 @@ class GroupEncoder:
         return power.sum(axis=2)[self.row, self.column], power.sum(axis=(0, 1))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Transform an image (phase, slice, read) into samples (a, b, samples)."""
+        """Transform an image (phase, slice, read) into samples (a, b, samples), valid until the next call."""
         if self._tensor is not None:
-            return self._tensor.forward(image)
+            self._work = self._work or self._tensor.buffers()
+            return self._tensor.forward(image, self._work)
         return nufft(image, self._grid, self._k).reshape(self.row.size, 1, -1)

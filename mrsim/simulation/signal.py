@@ -56,9 +56,11 @@ def _encode_group(
     along = joint.along.curves.reshape(len(group.tau), samples_each, -1)
     out = np.zeros((u.shape[0], receiver.channels, samples_each), np.complex64)
     curves = [_curve(u @ joint.mixing[:, :, q], along, group.variant) for q in range(terms)]
+    weighted = np.empty(obj.placed.grid.array_shape, np.complex64)
     for c, coil in enumerate(receiver.maps()):
         for image, curve in zip(coded, curves, strict=True):
-            samples = encoder(coil * image.reshape(coil.shape))
+            np.multiply(coil, image.reshape(coil.shape), out=weighted)
+            samples = encoder(weighted)
             _accumulate(out, c, samples, encoder.row, encoder.column, curve)
     return out
 

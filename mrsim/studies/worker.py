@@ -68,7 +68,7 @@ def start_worker(threads: int) -> None:
 
 
 def _return_large_blocks() -> None:
-    """Let glibc map blocks above 256 KiB one by one, so that a freed volume goes back to the system.
+    """Let glibc map blocks above 4 MiB one by one, so that a freed volume goes back to the system.
 
     Its default threshold grows with use up to 32 MiB; a worker's heap then fragments to several times what
     any of its cells needs.
@@ -77,7 +77,7 @@ def _return_large_blocks() -> None:
 
     mmap_threshold = -3
     try:
-        ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 18)
+        ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 22)
     except (OSError, AttributeError):
         return  # another C library: nothing to do
 
