@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-CPU_SECONDS = 60
-"""What a reader may be asked to wait for, on one core."""
+HANG = 600
+"""Seconds after which an example counts as hanging."""
 # A study with its report takes most of a minute.
 SLOW = {"05_tiny_study"}
 
@@ -20,20 +19,16 @@ SLOW = {"05_tiny_study"}
 def run(arguments: list[str], folder: Path) -> str:
     """Run Python in a folder with one thread and warnings of ours as errors; return what it printed."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", *arguments],
         cwd=folder,
         env={**os.environ, **threads, "MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
-        timeout=10 * CPU_SECONDS,  # a hang, not a slow machine
+        timeout=HANG,  # a hang, not a slow machine
         check=False,
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stdout + done.stderr
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert used < CPU_SECONDS, f"took {used:.0f} CPU-s"
     return done.stdout
 
 

@@ -1,6 +1,7 @@
 """The last stages: tables of the dataset, and the report that a person opens."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from .stage import StageContext
@@ -50,7 +51,7 @@ def report(ctx: StageContext) -> None:
     content = ReportData(
         title=str(p["title"]),
         study=dict(p["study"]),
-        scanners=dict(p["scanners"]),
+        scanners=_as_simulated(p),
         cards=dict(p["cards"]),
         reference=str(p["study"]["study"]["reference_scanner"]),
         participants=_participants(ctx),
@@ -65,6 +66,16 @@ def report(ctx: StageContext) -> None:
     write_report(ctx.out_dir / "report.html", content)
     table = content.scores if content.scores is not None else pd.DataFrame(columns=["method"])
     table.to_csv(ctx.out_dir / "scores.tsv", sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+
+
+def _as_simulated(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Scanner records with the number of loops that the study asked for."""
+    coils = params["study"]["simulation"]["coils"]
+    found = {label: dict(record) for label, record in params["scanners"].items()}
+    if coils is not None:
+        for record in found.values():
+            record["receive"] = {**record["receive"], "simulated_channels": coils}
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -148,9 +148,15 @@ def recon(ctx: StageContext) -> None:
 
     folder = ctx.one("scan")
     scanner, _ = records(ctx)
-    image = reconstruct(read_raw(folder / "raw.h5"), recon_options(scanner, ctx.params["options"]))
+    raw = read_raw(folder / "raw.h5")
+    image = reconstruct(raw, recon_options(scanner, ctx.params["options"]))
+    # The study may have simulated other than the record's number of loops.
+    receive = {
+        **ctx.params["scanner"]["receive"],
+        "simulated_channels": int(raw.heads["active_channels"][-1]),
+    }
     keys = sidecar(
-        ctx.params["scanner"],
+        {**ctx.params["scanner"], "receive": receive},
         ctx.params["card"],
         measured=image.meta["sidecar"],
         combine=image.meta["recipe"]["options"]["combine"],

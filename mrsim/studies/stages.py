@@ -53,7 +53,7 @@ STAGES: dict[str, Stage] = {
         Stage(name="phantom", version="1", run=stage_scan.phantom, cost=_phantom_cost),
         Stage(name="sequence", version="1", run=stage_scan.sequence, cost=_fixed(3.0, 300, 2 * MIB)),
         Stage(name="scan", version="6", run=stage_scan.scan, cost=_scan_cost),
-        Stage(name="recon", version="1", run=stage_scan.recon, cost=_image_cost),
+        Stage(name="recon", version="2", run=stage_scan.recon, cost=_image_cost),
         Stage(name="maps", version="2", run=stage_scan.maps, cost=_fixed(2.0, 700, 8 * MIB)),
         Stage(name="align", version="1", run=stage_scan.align, cost=_fixed(0.5, 400, 3 * MIB)),
         Stage(name="features", version="1", run=stage_harmonize.features, cost=_fixed(0.7, 500)),

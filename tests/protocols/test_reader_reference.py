@@ -1,7 +1,6 @@
 """Our reader against the blocks that the MATLAB toolbox and KomaMRI read from the same files."""
 
 import hashlib
-import time
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +72,8 @@ def check_rf(reference, event, start):
 
 
 @pytest.mark.parametrize("path", FILES, ids=short)
-def test_every_file_reads_fast(path):
-    began = time.process_time()
+def test_every_file_reads(path):
     sequence = read_seq(path, allow_unsigned=True)
-    assert time.process_time() - began < 1.0
     assert sequence.n_blocks > 0
     total = sequence.definitions.get("TotalDuration")
     if total is not None:  # definitions carry six digits

