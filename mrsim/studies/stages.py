@@ -17,7 +17,7 @@ def _voxels(voxel_size: float) -> float:
 
 def _phantom_cost(params: Mapping[str, Any]) -> Cost:
     n = _voxels(float(params["voxel_size"]))
-    return Cost(core_seconds=3.0 + 1.5e-6 * n, memory=int(600 * MIB + 160 * n), size=int(2 * n))
+    return Cost(core_seconds=3.0 + 1.5e-6 * n, memory=int(1600 * MIB + 100 * n), size=int(2 * n))
 
 
 def _scan_cost(params: Mapping[str, Any]) -> Cost:

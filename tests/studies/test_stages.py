@@ -1,6 +1,7 @@
 """The stages that a plan may name."""
 
 import pickle
+import re
 
 import pytest
 
@@ -58,16 +59,17 @@ def totals(plan, stage):
 @pytest.mark.parametrize(
     ("old", "new", "stage"),
     [
-        ("voxel_size_mm = 1.6", "voxel_size_mm = 1.0", "phantom"),
-        ("voxel_size_mm = 2.0", "voxel_size_mm = 1.2", "scan"),
-        ("voxel_size_mm = 2.0", "voxel_size_mm = 1.2", "recon"),
-        ("coils = 6", "coils = 12", "scan"),
+        (r"voxel_size_mm = 1\.\d+", "voxel_size_mm = 1.0", "phantom"),
+        (r"voxel_size_mm = 2\.0", "voxel_size_mm = 1.2", "scan"),
+        (r"voxel_size_mm = 2\.0", "voxel_size_mm = 1.2", "recon"),
+        (r"coils = \d+", "coils = 12", "scan"),
     ],
 )
 def test_costs_grow_with_size(demo, tmp_path, old, new, stage):
     text = study_path("demo").read_text()
-    assert old in text
-    small, large = totals(demo.plan, stage), totals(variant(tmp_path, text.replace(old, new), 1), stage)
+    changed, count = re.subn(old, new, text)
+    assert count
+    small, large = totals(demo.plan, stage), totals(variant(tmp_path, changed, 1), stage)
     for name in ("core_seconds", "memory", "size"):
         assert large[name] > small[name], name
 
