@@ -7,6 +7,7 @@ Pulseq file 1.2 to 1.5 into a `Sequence`.
 from .builder import build, build_with_report, timing_errors, write_seq
 from .composer import BuildError
 from .protocol import Prescription, Protocol, list_protocols, load_protocol
+from .pulses import rf_steps
 from .reader import read_seq
 from .records import Provenance, RecordError
 from .report import BuildReport
@@ -57,6 +58,7 @@ __all__ = [
     "load_protocol",
     "load_scanner",
     "read_seq",
+    "rf_steps",
     "timing_errors",
     "write_seq",
 ]
