@@ -9,13 +9,18 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "BoundPool": "cloud",
     "CohortError": "cohort",
     "CohortSpec": "cohort",
     "Ellipsoid": "ellipsoids",
     "EllipsoidPhantom": "ellipsoids",
+    "Motion": "motion",
+    "PathMotion": "motion",
     "Phantom": "phantom",
     "PhantomError": "phantom",
     "PhantomFileError": "io",
+    "PointCloud": "cloud",
+    "RigidMotion": "motion",
     "Subject": "cohort",
     "TissueCurve": "tissues",
     "TissueError": "tissues",
