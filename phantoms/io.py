@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .hdf5 import PhantomFileError, dataset, has, open_hdf5
 from .phantom import Phantom, PhantomError
 from .tissues import TissueTable
 
@@ -17,10 +18,6 @@ VERSION = 1
 MAX_VOXELS = 1024**3
 MAX_TISSUES = 64
 MAX_TEXT = 16 * 1024**2
-
-
-class PhantomFileError(ValueError):
-    """A phantom file is damaged, unsafe or of another format."""
 
 
 def save_phantom(path: str | Path, phantom: Phantom) -> None:
@@ -94,49 +91,22 @@ def load_phantom(path: str | Path) -> Phantom:
     FileNotFoundError
         If there is no such file.
     """
-    import h5py
-
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"phantom file {path} must exist; nothing found there.")
-    try:
-        with h5py.File(path, "r") as f:
-            if f.attrs.get("format") != FORMAT:
-                raise PhantomFileError(f"{path}: format must be {FORMAT!r}; got {f.attrs.get('format')!r}.")
-            if f.attrs.get("version") != VERSION:
-                raise PhantomFileError(
-                    f"{path}: version must be {VERSION}; got {f.attrs.get('version')!r}. "
-                    "Write it again with save_phantom."
-                )
-            return _read(f, path)
-    except (OSError, RuntimeError) as error:
-        raise PhantomFileError(f"{path}: must be a complete HDF5 file; {error}.") from error
-
-
-def _dataset(f: Any, path: Path, name: str, kinds: tuple[str, ...], ndim: int, limit: int) -> Any:
-    import h5py
-
-    link = f.get(name, getlink=True)
-    if link is None:
-        raise PhantomFileError(f"{path}: dataset {name!r} must be present; the file has {sorted(f)}.")
-    if not isinstance(link, h5py.HardLink):
-        raise PhantomFileError(f"{path}: {name!r} must be stored in the file itself; got a link.")
-    d = f[name]
-    if not isinstance(d, h5py.Dataset) or d.is_virtual or d.external:
-        raise PhantomFileError(f"{path}: {name!r} must be a plain dataset; got external or virtual storage.")
-    if d.dtype.str.lstrip("<>|=") not in kinds or d.ndim != ndim:
-        raise PhantomFileError(
-            f"{path}: {name!r} must have {ndim} axes of type {' or '.join(kinds)}; got {d.dtype} {d.shape}."
-        )
-    if d.size == 0 or d.size > limit:
-        raise PhantomFileError(f"{path}: {name!r} must have 1..{limit} values; got shape {d.shape}.")
-    return d
+    with open_hdf5(path) as f:
+        if f.attrs.get("format") != FORMAT:
+            raise PhantomFileError(f"{path}: format must be {FORMAT!r}; got {f.attrs.get('format')!r}.")
+        if f.attrs.get("version") != VERSION:
+            raise PhantomFileError(
+                f"{path}: version must be {VERSION}; got {f.attrs.get('version')!r}. "
+                "Write it again with save_phantom."
+            )
+        return _read(f, path)
 
 
 def _read(f: Any, path: Path) -> Phantom:
     header = _header(f, path)
-    affine = _dataset(f, path, "affine", ("f8",), 2, 16)[()]
-    d = _dataset(f, path, "fractions", ("u1", "f4"), 4, MAX_TISSUES * MAX_VOXELS)
+    affine = dataset(f, path, "affine", ("f8",), 2, 16)[()]
+    d = dataset(f, path, "fractions", ("u1", "f4"), 4, MAX_TISSUES * MAX_VOXELS)
     tissues = tuple(str(t) for t in header["tissues"])
     if d.shape[0] != len(tissues) or np.prod(d.shape[1:]) > MAX_VOXELS:
         raise PhantomFileError(
@@ -150,8 +120,8 @@ def _read(f: Any, path: Path) -> Phantom:
     else:
         d.read_direct(fractions)
     labels = None
-    if f.get("labels", getlink=True) is not None:
-        labels = _dataset(f, path, "labels", ("i2",), 3, MAX_VOXELS)[()]
+    if has(f, "labels"):
+        labels = dataset(f, path, "labels", ("i2",), 3, MAX_VOXELS)[()]
     try:
         return Phantom(
             name=str(header["name"]),
@@ -171,7 +141,7 @@ def _read(f: Any, path: Path) -> Phantom:
 
 
 def _header(f: Any, path: Path) -> dict[str, Any]:
-    raw = _dataset(f, path, "header", ("u1",), 1, MAX_TEXT)[()].tobytes()
+    raw = dataset(f, path, "header", ("u1",), 1, MAX_TEXT)[()].tobytes()
     try:
         header = json.loads(raw)
     except ValueError as error:

@@ -48,7 +48,7 @@ def korobov_generator(n: int) -> int:
 
 
 def lattice_points(n: int) -> NDArray[np.float64]:
-    """Return the n points of the lattice in the unit cube, shape (n, 4); each axis has each of 0/n..(n-1)/n."""
+    """Return the n lattice points in the unit cube, shape (n, 4); each axis has each of 0/n..(n-1)/n."""
     a = korobov_generator(n)
     i = np.arange(n, dtype=np.int64)
     columns = []
