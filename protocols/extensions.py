@@ -1,19 +1,62 @@
-"""Pulseq extensions: labels are evaluated, harmless ones are read, the rest is refused by name."""
+"""Pulseq extensions: labels, rotations, soft delays and RF shims are read, triggers are checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .rotations import rotation_matrix
 from .seqfile import Column, Section, SeqFileError, parse_id, parse_number, parse_table, table_tokens
-from .sequence import COUNTER_LABELS, FLAG_LABELS, IntArray
+from .sequence import COUNTER_LABELS, FLAG_LABELS, FloatArray, IntArray
 
+T = TypeVar("T")
 KNOWN = ("LABELSET", "LABELINC", "TRIGGERS", "DELAYS", "ROTATIONS", "RF_SHIMS")
+_ONCE_PER_BLOCK = ("DELAYS", "ROTATIONS", "RF_SHIMS")
+_MAX_CHANNELS = 1024
+_NORM_TOLERANCE = 1e-3  # of a unit quaternion; files hold six digits
 _LABEL_VALUE = Column("label value", low=-(2**31), high=2**31 - 1, integer=True)
 _LIST = tuple(Column(name, low=0, high=2**31 - 1, integer=True) for name in ("type", "ref", "next"))
+_QUATERNION = tuple(Column(f"quaternion {axis}", low=-1.01, high=1.01) for axis in "0xyz")
+_DELAY_NUMBER = Column("soft delay number", low=0, high=2**31 - 1, integer=True)
+_DELAY_OFFSET = Column("soft delay offset", 1e-6, low=-1e9, high=1e9)
+_DELAY_FACTOR = Column("soft delay factor", low=-1e9, high=1e9)
+_CHANNELS = Column("number of RF shim channels", low=1, high=_MAX_CHANNELS, integer=True)
+_SHIM_MAGNITUDE = Column("RF shim magnitude", low=0.0, high=1e6)
+_SHIM_PHASE = Column("RF shim phase", low=-1e6, high=1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftDelay:
+    """One soft delay: block duration = value / factor + offset.
+
+    Attributes
+    ----------
+    number : int
+        Numeric id; it goes with the hint.
+    offset : float
+        Constant part of the duration [s].
+    factor : float
+        Divisor of the value, not 0.
+    hint : str
+        Name under which a user sets the value.
+    """
+
+    number: int
+    offset: float
+    factor: float
+    hint: str
+
+    def duration(self, value: float) -> float:
+        """Block duration [s] for a value [s]."""
+        return value / self.factor + self.offset
+
+    def value(self, duration: float) -> float:
+        """Return the value [s] that gives a block duration [s]."""
+        return (duration - self.offset) * self.factor
 
 
 @dataclass
@@ -23,7 +66,9 @@ class Extensions:
     lists: dict[int, dict[str, float]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     labels: dict[str, dict[int, tuple[str, int]]] = field(default_factory=dict)
-    identity_rotations: set[int] = field(default_factory=set)
+    rotations: dict[int, FloatArray] = field(default_factory=dict)
+    shims: dict[int, NDArray[np.complex128]] = field(default_factory=dict)
+    soft_delays: dict[int, SoftDelay] = field(default_factory=dict)
     ids: dict[str, set[int]] = field(default_factory=dict)
 
     def read(self, section: Section) -> None:
@@ -34,26 +79,30 @@ class Extensions:
         words = section.name.split()
         if len(words) != 3 or words[1] not in KNOWN:
             raise SeqFileError(
-                f"extension must be one of {', '.join(KNOWN)}; got {' '.join(words[1:2])!r}", section.line
+                f"extension must be one of {', '.join(KNOWN)}; got {' '.join(words[1:2])[:40]!r}",
+                section.line,
             )
         name, number = words[1], parse_id(words[2], section.line)
-        if number in self.names:
-            raise SeqFileError(f"extension number {number} must be used once", section.line)
+        if number in self.names or name in self.ids:
+            raise SeqFileError(f"extension {name} and its number {number} must be used once", section.line)
         self.names[number] = name
-        if name in ("LABELSET", "LABELINC"):
-            self.labels[name] = _labels(section)
-            self.ids[name] = set(self.labels[name])
-        elif name == "ROTATIONS":
-            self._rotations(section)
-        else:
-            self.ids[name] = _other_ids(section, name)
+        self.ids[name] = self._rows(name, section)
 
-    def _rotations(self, section: Section) -> None:
-        columns = [Column(f"quaternion {axis}", low=-1.0001, high=1.0001) for axis in "0xyz"]
-        table = parse_table(section, columns)
-        self.ids["ROTATIONS"] = set(table)
-        unit = {i for i, row in table.items() if abs(abs(row["quaternion 0"]) - 1.0) < 1e-9}
-        self.identity_rotations = unit
+    def _rows(self, name: str, section: Section) -> set[int]:
+        """Read the rows of one extension and return their ids."""
+        if name == "ROTATIONS":
+            self.rotations = _rotations(section)
+            return set(self.rotations)
+        if name == "RF_SHIMS":
+            self.shims = _unique(section, _shim)
+            return set(self.shims)
+        if name == "DELAYS":
+            self.soft_delays = _soft_delays(section)
+            return set(self.soft_delays)
+        if name == "TRIGGERS":
+            return {parse_id(tokens[0], number) for number, tokens in table_tokens(section, 5)}
+        self.labels[name] = _unique(section, _label)
+        return set(self.labels[name])
 
     def chain(self, start: int, line: int) -> list[tuple[str, int]]:
         """Extensions (name, ref) of the list that starts at `start`."""
@@ -69,81 +118,105 @@ class Extensions:
             ref = int(entry["ref"])
             if name is None or ref not in self.ids[name]:
                 raise SeqFileError(f"extension list {number} refers to a missing extension entry", line)
-            self._refuse(name, ref, line)
             found.append((name, ref))
             number = int(entry["next"])
+        names = [name for name, _ in found]
+        for name in _ONCE_PER_BLOCK:
+            if names.count(name) > 1:
+                raise SeqFileError(f"extension {name} must come once per block; list {start}", line)
         return found
 
-    def _refuse(self, name: str, ref: int, line: int) -> None:
-        if name == "RF_SHIMS":
-            raise SeqFileError("RF_SHIMS (parallel transmission) is not supported", line)
-        if name == "ROTATIONS" and ref not in self.identity_rotations:
-            raise SeqFileError("ROTATIONS other than the identity are not supported", line)
+    def of_blocks(self, ext: NDArray[np.int64], lines: Sequence[int]) -> dict[str, IntArray]:
+        """Find the rotation, soft delay and RF shim of every block.
+
+        Parameters
+        ----------
+        ext : ndarray of int, shape (n_blocks,)
+            Extension list of each block, 0 = none.
+        lines : sequence of int
+            File line of each block.
+
+        Returns
+        -------
+        dict of str to ndarray of int32, shape (n_blocks,)
+            Ids of 'DELAYS', 'ROTATIONS' and 'RF_SHIMS', 0 = none.
+        """
+        unique, first, inverse = np.unique(ext, return_index=True, return_inverse=True)
+        table = np.zeros((len(_ONCE_PER_BLOCK), unique.size), dtype=np.int32)
+        for column, (number, block) in enumerate(zip(unique.tolist(), first.tolist(), strict=True)):
+            for name, ref in self.chain(number, lines[block]):
+                if name in _ONCE_PER_BLOCK:
+                    table[_ONCE_PER_BLOCK.index(name), column] = ref
+        return dict(zip(_ONCE_PER_BLOCK, table[:, inverse.reshape(-1)], strict=True))
 
 
-def _labels(section: Section) -> dict[int, tuple[str, int]]:
-    table: dict[int, tuple[str, int]] = {}
-    for number, (identity, value, label) in table_tokens(section, 3):
-        if label not in COUNTER_LABELS + FLAG_LABELS:
-            raise SeqFileError(f"label must be one of the specification's; got {label[:40]!r}", number)
-        table[parse_id(identity, number)] = (label, int(parse_number(value, _LABEL_VALUE, number)))
+def _unique(section: Section, parse: Callable[[list[str], int], T]) -> dict[int, T]:
+    """Rows of any number of columns by id."""
+    table: dict[int, T] = {}
+    for number, line in section.rows:
+        tokens = line.split()
+        identity = parse_id(tokens[0], number)
+        if identity in table:
+            raise SeqFileError(f"[{section.name}] id {identity} must be unique", number)
+        table[identity] = parse(tokens, number)
     return table
 
 
-def _other_ids(section: Section, name: str) -> set[int]:
-    """Ids of extensions whose content changes no signal (triggers, soft delays) or is refused in use."""
-    ids = set()
-    for number, line in section.rows:
-        tokens = line.split()
-        if name in ("TRIGGERS", "DELAYS") and len(tokens) != 5:
-            raise SeqFileError(f"extension {name} rows must have 5 columns; got {len(tokens)}", number)
-        ids.add(parse_id(tokens[0], number))
-    return ids
+def _columns(tokens: list[str], count: int, name: str, line: int) -> None:
+    if len(tokens) != count:
+        raise SeqFileError(f"extension {name} rows must have {count} columns; got {len(tokens)}", line)
 
 
-def evaluate_labels(
-    extensions: Extensions, ext: NDArray[np.int64], adc: NDArray[np.int64], lines: Sequence[int]
-) -> dict[str, IntArray]:
-    """Value of every label at each block with an ADC.
-
-    Parameters
-    ----------
-    extensions : Extensions
-        Tables of the file.
-    ext, adc : ndarray of int, shape (n_blocks,)
-        Extension list and ADC event of each block.
-    lines : sequence of int
-        File line of each block.
-
-    Notes
-    -----
-    The labels of a block are applied before its ADC; in one block, LABELSET before LABELINC.
-    """
-    state: dict[str, int] = {}
-    chains: dict[int, list[tuple[str, int]]] = {}
-    history: dict[str, list[int]] = {}
-    n_adc = 0
-    for block in np.flatnonzero(ext | adc).tolist():
-        number = int(ext[block])
-        if number:
-            if number not in chains:
-                chain = extensions.chain(number, lines[block])
-                chains[number] = sorted(
-                    ((n, r) for n, r in chain if n.startswith("LABEL")),
-                    key=lambda item: item[0],
-                    reverse=True,
-                )
-            _apply(extensions, chains[number], state)
-        if adc[block]:
-            for label, value in state.items():
-                history.setdefault(label, [0] * n_adc).append(value)
-            n_adc += 1
-    return {label: np.array(values, dtype=np.int32) for label, values in history.items()}
+def _label(tokens: list[str], line: int) -> tuple[str, int]:
+    _columns(tokens, 3, "label", line)
+    if tokens[2] not in COUNTER_LABELS + FLAG_LABELS:
+        raise SeqFileError(f"label must be one of the specification's; got {tokens[2][:40]!r}", line)
+    return tokens[2], int(parse_number(tokens[1], _LABEL_VALUE, line))
 
 
-def _apply(extensions: Extensions, chain: list[tuple[str, int]], state: dict[str, int]) -> None:
-    for name, ref in chain:
-        label, value = extensions.labels[name][ref]
-        state[label] = value + (state.get(label, 0) if name == "LABELINC" else 0)
-        if abs(state[label]) >= 2**31:
-            raise SeqFileError(f"label {label} must stay within 32 bits")
+def _shim(tokens: list[str], line: int) -> NDArray[np.complex128]:
+    """Weights of the transmit channels: pairs of magnitude and phase [rad]."""
+    channels = int(parse_number(tokens[1], _CHANNELS, line)) if len(tokens) > 1 else 1
+    _columns(tokens, 2 + 2 * channels, "RF_SHIMS", line)
+    magnitude = np.array([parse_number(token, _SHIM_MAGNITUDE, line) for token in tokens[2::2]])
+    phase = np.array([parse_number(token, _SHIM_PHASE, line) for token in tokens[3::2]])
+    return np.asarray(magnitude * np.exp(1j * phase))
+
+
+def _soft_delay(tokens: list[str], line: int) -> SoftDelay:
+    _columns(tokens, 5, "DELAYS", line)
+    factor = parse_number(tokens[3], _DELAY_FACTOR, line)
+    if factor == 0.0:
+        raise SeqFileError("soft delay factor must not be 0", line)
+    return SoftDelay(
+        number=int(parse_number(tokens[1], _DELAY_NUMBER, line)),
+        offset=parse_number(tokens[2], _DELAY_OFFSET, line),
+        factor=factor,
+        hint=tokens[4],
+    )
+
+
+def _soft_delays(section: Section) -> dict[int, SoftDelay]:
+    table = _unique(section, _soft_delay)
+    hints: dict[int, str] = {}
+    numbers: dict[str, int] = {}
+    for (number, _), delay in zip(section.rows, table.values(), strict=True):
+        hint = hints.setdefault(delay.number, delay.hint)
+        if hint != delay.hint or numbers.setdefault(delay.hint, delay.number) != delay.number:
+            raise SeqFileError(
+                f"soft delay number and hint must go together; got {delay.number} with {delay.hint[:40]!r}",
+                number,
+            )
+    return table
+
+
+def _rotations(section: Section) -> dict[int, FloatArray]:
+    """Rotation matrices of unit quaternions."""
+    matrices = {}
+    for identity, row in parse_table(section, _QUATERNION).items():
+        quaternion = [row[column.name] for column in _QUATERNION]
+        norm = float(np.linalg.norm(quaternion))
+        if abs(norm - 1.0) > _NORM_TOLERANCE:
+            raise SeqFileError(f"quaternion must have norm 1; got {norm:g}", int(row["line"]))
+        matrices[identity] = rotation_matrix(quaternion)
+    return matrices

@@ -6,9 +6,10 @@ gradients, which versions before 1.5 do not store, are restored as the reference
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from .assembly import SeqTables, assemble
+from .assembly import assemble
 from .seqfile import (
     Column,
     Section,
@@ -23,6 +24,7 @@ from .seqfile import (
     table_tokens,
 )
 from .sequence import Sequence
+from .tables import SeqTables
 
 MAX_BYTES = 256 * 2**20
 _US = 1e-6
@@ -80,7 +82,9 @@ _DEFAULT_RASTERS = {
 }
 
 
-def read_seq(path: str | Path, *, allow_unsigned: bool = False) -> Sequence:
+def read_seq(
+    path: str | Path, *, allow_unsigned: bool = False, soft_delays: Mapping[str, float] | None = None
+) -> Sequence:
     """Read a Pulseq file.
 
     Parameters
@@ -90,25 +94,31 @@ def read_seq(path: str | Path, *, allow_unsigned: bool = False) -> Sequence:
     allow_unsigned : bool
         Accept a file of version 1.4 or newer whose [SIGNATURE] is missing or does not match;
         `Sequence.signature.verified` is then False. Older versions need no signature.
+    soft_delays : mapping of str to float, optional
+        Value [s] per hint: the blocks with a soft delay of this hint last ``value / factor + offset``.
+        Hints that are not named keep their stored durations; `Sequence.soft_delays` lists them all.
 
     Returns
     -------
     Sequence
-        Blocks, events, labels and definitions.
+        Blocks, events, labels and definitions. Gradients of blocks with a rotation are rotated.
 
     Raises
     ------
     SeqFileError
-        On any fault, with its line number.
+        On any fault, with its line number; also on an unknown hint, and on a soft delay that is
+        shorter than the events of its block or off the block raster.
     """
     path = Path(path)
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise SeqFileError(f"file must not exceed {MAX_BYTES} bytes; got {size}")
-    return parse_seq(path.read_bytes(), allow_unsigned=allow_unsigned)
+    return parse_seq(path.read_bytes(), allow_unsigned=allow_unsigned, soft_delays=soft_delays)
 
 
-def parse_seq(data: bytes, *, allow_unsigned: bool = False) -> Sequence:
+def parse_seq(
+    data: bytes, *, allow_unsigned: bool = False, soft_delays: Mapping[str, float] | None = None
+) -> Sequence:
     """Parse the content of a Pulseq file; see `read_seq`."""
     try:
         text = data.decode("utf-8")
@@ -119,7 +129,7 @@ def parse_seq(data: bytes, *, allow_unsigned: bool = False) -> Sequence:
     file = _tables(sections)
     if not signature.verified:
         _check_unsigned(file.version, data, allow_unsigned)
-    return assemble(file, signature)
+    return assemble(file, signature, soft_delays)
 
 
 def _check_unsigned(version: tuple[int, int, int], data: bytes, allow_unsigned: bool) -> None:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,33 +201,30 @@ def parse_number(token: str, column: Column, line: int) -> float:
 
 def parse_blocks(section: Section, width: int) -> NDArray[np.int64]:
     """[BLOCKS] as an array (n, 8): id, duration or delay id, rf, gx, gy, gz, adc, extension."""
-    rows = [tokens for _, tokens in table_tokens(section, width)]
-    if not rows:
+    if not section.rows:
         raise SeqFileError("[BLOCKS] must not be empty", section.line)
-    try:
-        blocks = np.array(rows, dtype=np.int64)
-    except (ValueError, OverflowError):
+    for _ in table_tokens(section, width):
+        pass  # counts the columns of every row
+    text = "\n".join(line for _, line in section.rows)
+    if not re.fullmatch(r"[0-9\s]*", text, re.ASCII):
         _name_bad_block(section)
-        raise
-    if blocks.min() < 0 or blocks.max() > MAX_ID:
-        raise SeqFileError(f"[BLOCKS] entries must be 0..{MAX_ID}", _row_line(section, blocks))
-    if np.unique(blocks[:, 0]).size != len(rows):
+    blocks = np.fromstring(text, dtype=np.int64, sep=" ").reshape(-1, width)  # huge numbers saturate
+    if blocks.max() > MAX_ID:
+        line = section.rows[int(np.argmax(blocks.max(axis=1)))][0]
+        raise SeqFileError(f"[BLOCKS] entries must be 0..{MAX_ID}", line)
+    if np.unique(blocks[:, 0]).size != len(section.rows):
         raise SeqFileError("[BLOCKS] ids must be unique", section.line)
     if width == 7:
-        blocks = np.column_stack([blocks, np.zeros(len(rows), dtype=np.int64)])
+        blocks = np.column_stack([blocks, np.zeros(len(section.rows), dtype=np.int64)])
     return blocks
 
 
-def _name_bad_block(section: Section) -> None:
+def _name_bad_block(section: Section) -> NoReturn:
     for number, line in section.rows:
         for token in line.split():
-            if not re.fullmatch(r"\d{1,10}", token):
+            if not re.fullmatch("[0-9]+", token):
                 raise SeqFileError(f"[BLOCKS] entries must be integers; got {token[:40]!r}", number)
-
-
-def _row_line(section: Section, blocks: NDArray[np.int64]) -> int:
-    bad = np.flatnonzero((blocks.min(axis=1) < 0) | (blocks.max(axis=1) > MAX_ID))[0]
-    return section.rows[int(bad)][0]
+    raise SeqFileError("[BLOCKS] entries must be integers between ASCII blanks", section.line)
 
 
 def parse_shapes(section: Section, *, always_compressed: bool) -> dict[int, NDArray[np.float64]]:

@@ -216,6 +216,15 @@ class Sequence:
         Pulseq version the sequence was written in.
     rasters : dict of str to float
         'gradient', 'rf', 'adc', 'block' raster times [s].
+    signature : Signature
+        Checksum of the file.
+    rf_shims : tuple of ndarray of complex, shape (n_channels,)
+        Weights of the transmit channels (Pulseq 1.5.1).
+    shim : ndarray of int32, shape (n_blocks,)
+        RF shim of each block, 0 = none (all channels play the pulse as it is). Item ``i`` is entry
+        ``i - 1`` of `rf_shims`. Left empty, it becomes zeros.
+    soft_delays : dict of str to float
+        Value [s] per hint that `duration` corresponds to (Pulseq 1.5); see `read_seq`.
     """
 
     start: FloatArray
@@ -233,11 +242,17 @@ class Sequence:
     version: tuple[int, int, int] = (1, 5, 0)
     rasters: dict[str, float] = field(default_factory=dict)
     signature: Signature = field(default_factory=Signature)
+    rf_shims: tuple[NDArray[np.complex128], ...] = ()
+    shim: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    soft_delays: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = self.start.size
-        libraries = {"rf": self.rf_events, "adc": self.adc_events}
-        for name in ("duration", "rf", "gx", "gy", "gz", "adc"):
+        if self.shim.size == 0:
+            object.__setattr__(self, "shim", np.zeros(n, dtype=np.int32))
+        libraries: dict[str, tuple[object, ...]]
+        libraries = {"rf": self.rf_events, "adc": self.adc_events, "shim": self.rf_shims}
+        for name in ("duration", "rf", "gx", "gy", "gz", "adc", "shim"):
             array = getattr(self, name)
             if array.shape != (n,):
                 raise SequenceError(f"{name} must have one entry per block ({n}); got shape {array.shape}.")
