@@ -34,12 +34,14 @@ _HOME = {
     "make_subject": "subject",
     "point_phantom": "shepp_logan",
     "read_jemris": "jemris",
+    "read_koma": "koma",
     "sample_cohort": "cohort",
     "save_phantom": "io",
     "shepp_logan_2d": "shepp_logan",
     "shepp_logan_3d": "shepp_logan",
     "uniform_box": "shepp_logan",
     "uniform_sphere": "shepp_logan",
+    "write_koma": "koma_write",
 }
 __all__ = sorted(_HOME)
 

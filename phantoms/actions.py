@@ -90,6 +90,10 @@ class Action(ABC):
     def move(self, r: Array, u: Array, center: Array) -> Array:
         """Return where points r (k, q, 3) [m] get to at u (k,); `center` (k, 3) is the moved centre."""
 
+    def carry(self, r: Array, u: Array, center: Array) -> Array:
+        """Return where a centre of mass r (k, 1, 3) [m] of moved points gets to."""
+        return self.move(r, u, center)
+
     def knots(self, duration: float) -> Array:
         """Return the kinks [s] in 0..duration."""
         return self.curve.knots(duration)
@@ -152,8 +156,8 @@ class Rotate(Action):
 class HeartBeat(Action):
     """Beat of a ring about the z axis through the origin.
 
-    The distance from the axis changes by u (circumferential * radius - radial * (radius - r)), but never below
-    zero, and z by u * longitudinal * z.
+    The distance r from the axis changes by u (circumferential * radius - radial * (radius - r)), but never
+    below zero, and z by u * longitudinal * z.
 
     Parameters
     ----------
@@ -179,6 +183,10 @@ class HeartBeat(Action):
         on_axis = np.where(distance > 0, 0.0, np.maximum(change, 0.0))
         along = 1.0 + u[:, None] * self.longitudinal
         return np.stack([r[..., 0] * factor + on_axis, r[..., 1] * factor, r[..., 2] * along], axis=-1)
+
+    def carry(self, r: Array, u: Array, center: Array) -> Array:
+        """Return the centre itself: that of a ring about the axis stays (readers check it)."""
+        return r
 
 
 @final

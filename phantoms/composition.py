@@ -63,7 +63,7 @@ class Composition(Motion):
             for j in range(i + 1, len(actions)):
                 later = actions[j]
                 if isinstance(later, Rotate) and later.follows and _carries(action, later):
-                    centers[j] = action.move(centers[j][:, None], u, centers[i])[:, 0]
+                    centers[j] = action.carry(centers[j][:, None], u, centers[i])[:, 0]
         return centers
 
     def positions(self, r0: NDArray[np.float64], times: ArrayLike) -> Array:
@@ -118,6 +118,6 @@ def _carries(earlier: Action, later: Action) -> bool:
         if inside.all() or not inside.any():
             return bool(inside.all())
     raise PhantomError(
-        "a rotation about the centre of mass must follow actions that move all of its points or none; got one "
-        "that moves some. Give the rotation a fixed center."
+        "a rotation about the centre of mass must follow actions that move all of its points or none; got "
+        "one that moves some. Give the rotation a fixed center."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,21 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             yield f
     except (OSError, RuntimeError) as error:
         raise PhantomFileError(f"{path}: must be a complete HDF5 file; {error}.") from error
+
+
+@contextmanager
+def written_hdf5(path: Path) -> Iterator[Any]:
+    """Open a file for writing that appears under its name only when complete."""
+    import h5py
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as f:
+            yield f
+            f.flush()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def has(f: Any, name: str) -> bool:
@@ -148,3 +164,16 @@ def attribute_number(holder: Any, path: Path, name: str, default: float | None =
     if value.size != 1 or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
         raise PhantomFileError(f"{path}: {holder.name!r} must have the finite number attribute {name!r}.")
     return float(value.reshape(()))
+
+
+def text(f: Any, path: Path, name: str) -> str:
+    """Return a scalar text dataset."""
+    import h5py
+
+    _plain_link(f, path, name)
+    d = f[name]
+    if not isinstance(d, h5py.Dataset) or d.shape != () or h5py.check_string_dtype(d.dtype) is None:
+        raise PhantomFileError(f"{path}: {name!r} must be one text; got {d}.")
+    if d.is_virtual or d.external:
+        raise PhantomFileError(f"{path}: {name!r} must be a plain dataset; got external or virtual storage.")
+    return str(d.asstr(errors="replace")[()])[:MAX_TEXT_ATTRIBUTE]

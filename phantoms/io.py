@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .hdf5 import PhantomFileError, dataset, has, open_hdf5
+from .hdf5 import PhantomFileError, dataset, has, open_hdf5, written_hdf5
 from .phantom import Phantom, PhantomError
 from .tissues import TissueTable
 
@@ -33,8 +32,6 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
     phantom : Phantom
         What to write.
     """
-    import h5py
-
     path = Path(path)
     header = {
         "name": phantom.name,
@@ -47,22 +44,16 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
     }
     codes = np.rint(phantom.fractions * np.float32(255.0)).astype(np.uint8)
     exact = np.array_equal(codes.astype(np.float32) / np.float32(255.0), phantom.fractions)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w") as f:
-            f.attrs["format"] = FORMAT
-            f.attrs["version"] = VERSION
-            f.create_dataset("header", data=np.frombuffer(json.dumps(header).encode(), np.uint8))
-            f.create_dataset("affine", data=phantom.affine)
-            data = codes if exact else phantom.fractions
-            options: dict[str, Any] = {"compression": "lzf", "track_times": False}
-            f.create_dataset("fractions", data=data, chunks=(1, *_chunk(phantom.shape)), **options)
-            if phantom.labels is not None:
-                f.create_dataset("labels", data=phantom.labels, chunks=_chunk(phantom.shape), **options)
-            f.flush()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_hdf5(path) as f:
+        f.attrs["format"] = FORMAT
+        f.attrs["version"] = VERSION
+        f.create_dataset("header", data=np.frombuffer(json.dumps(header).encode(), np.uint8))
+        f.create_dataset("affine", data=phantom.affine)
+        data = codes if exact else phantom.fractions
+        options: dict[str, Any] = {"compression": "lzf", "track_times": False}
+        f.create_dataset("fractions", data=data, chunks=(1, *_chunk(phantom.shape)), **options)
+        if phantom.labels is not None:
+            f.create_dataset("labels", data=phantom.labels, chunks=_chunk(phantom.shape), **options)
 
 
 def _chunk(shape: tuple[int, int, int]) -> tuple[int, int, int]:
