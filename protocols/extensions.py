@@ -17,6 +17,7 @@ T = TypeVar("T")
 KNOWN = ("LABELSET", "LABELINC", "TRIGGERS", "DELAYS", "ROTATIONS", "RF_SHIMS")
 _ONCE_PER_BLOCK = ("DELAYS", "ROTATIONS", "RF_SHIMS")
 _MAX_CHANNELS = 1024
+_MAX_CHAIN = 256  # extensions of one block; the specification has 22 labels to set and to count
 _NORM_TOLERANCE = 1e-3  # of a unit quaternion; files hold six digits
 _LABEL_VALUE = Column("label value", low=-(2**31), high=2**31 - 1, integer=True)
 _LIST = tuple(Column(name, low=0, high=2**31 - 1, integer=True) for name in ("type", "ref", "next"))
@@ -113,6 +114,8 @@ class Extensions:
                 reason = "runs in a circle" if number in seen else "does not exist"
                 raise SeqFileError(f"extension list {number} {reason}", line)
             seen.add(number)
+            if len(seen) > _MAX_CHAIN:
+                raise SeqFileError(f"extension list {start} must hold <= {_MAX_CHAIN} entries", line)
             entry = self.lists[number]
             name = self.names.get(int(entry["type"]))
             ref = int(entry["ref"])

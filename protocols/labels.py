@@ -47,7 +47,9 @@ def evaluate_labels(
             _apply(extensions, chains[number], state)
         if adc[block]:
             for label, value in state.items():
-                history.setdefault(label, [0] * n_adc).append(value)
+                if label not in history:
+                    history[label] = [0] * n_adc
+                history[label].append(value)
             n_adc += 1
     return {label: np.array(values, dtype=np.int32) for label, values in history.items()}
 

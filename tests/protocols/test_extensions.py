@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from protocols import GradEvent, SeqFileError, Sequence, SequenceError, read_seq
 from protocols.reader import parse_seq
 from protocols.rotations import common_knots, rotation_matrix
+from protocols.sequence import COUNTER_LABELS, FLAG_LABELS
 
 from .seq_text import BASE, sign
 
@@ -257,6 +258,24 @@ def test_one_rotation_per_block():
     text = with_extension("extension ROTATIONS 1\n1 1 0 0 0\n2 0 1 0 0", "1 1 1 2\n2 1 2 0")
     with pytest.raises(SeqFileError, match="ROTATIONS must come once per block"):
         read(text)
+
+
+def test_long_lists_of_extensions_are_refused():
+    lists = "\n".join(f"{n} 1 1 {n + 1}" for n in range(1, 400)) + "\n400 1 1 0"
+    with pytest.raises(SeqFileError, match="extension list 1 must hold <= 256 entries"):
+        read(with_extension(LABEL, lists))
+
+
+def test_labels_count_from_the_block_that_sets_them_first():
+    text = with_extension("extension LABELINC 1\n1 1 ACQ\n2 3 TRID", "1 1 1 0\n2 1 2 1")
+    rows = "\n".join(f"{n} 100 0 1 2 0 1 {n % 2 + 1}" for n in range(10, 16))
+    sequence = read(text.replace("2 100 0 1 2 0 1 1", "2 100 0 1 2 0 1 1\n" + rows))
+    assert sequence.label("ACQ").tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert sequence.label("TRID").tolist() == [0, 0, 3, 3, 6, 6, 9]
+
+
+def test_labels_are_those_of_the_toolbox():
+    assert set(COUNTER_LABELS + FLAG_LABELS) == set(pp.get_supported_labels())
 
 
 def test_every_cut_of_a_file_with_all_extensions_is_refused():

@@ -174,6 +174,49 @@ def test_cuts_of_real_files(name):
         np.testing.assert_array_equal(sequence.duration, whole.duration)
 
 
+def equal(ours, theirs):
+    """Whether two sequences play the same."""
+    numbers = ("duration", "rf", "gx", "gy", "gz", "adc", "shim")
+    return (
+        all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in numbers)
+        and all(np.array_equal(a.b1, b.b1) for a, b in zip(ours.rf_events, theirs.rf_events, strict=True))
+        and all(
+            np.array_equal(a.values, b.values)
+            for a, b in zip(ours.grad_events, theirs.grad_events, strict=True)
+        )
+        and ours.definitions == theirs.definitions
+    )
+
+
+@pytest.mark.skipif(not KOMA.is_dir(), reason="reference files ../shared/refdata/koma are not here")
+@pytest.mark.parametrize("name", ["v1.2/fid.seq", "v1.3/fid.seq", "v1.2/epi_JEMRIS.seq", "v1.5/fid.seq"])
+def test_cuts_at_line_ends_of_unsigned_files(name):
+    """Nothing marks such a cut, yet what is missing is missed: no cut plays something else."""
+    data = (KOMA / name).read_bytes()
+    whole = parse_seq(data)
+    for end in [i + 1 for i, byte in enumerate(data) if byte == ord("\n")]:
+        try:
+            assert equal(parse_seq(data[:end], allow_unsigned=True), whole)
+        except SeqFileError:
+            continue
+
+
+def test_pulses_and_readouts_may_touch_at_a_block_border():
+    """An event never leaves its block, so that they cannot overlap across the border."""
+    text = BASE.replace("1 20 1 0 0 0 0 0", "1 20 1 0 0 0 0 0\n9 16 0 0 0 0 2 0")
+    text = text.replace("1 16 10000 100 0 0 0 0 0", "1 16 10000 100 0 0 0 0 0\n2 16 10000 0 0 0 0 0 0")
+    sequence = parse_seq(sign(text))
+    assert sequence.rf_event(0).end == pytest.approx(sequence.start[1])
+    assert sequence.adc_event(1).end == pytest.approx(sequence.duration[1])
+
+
+def test_a_pulse_of_no_length_is_refused():
+    text = BASE.replace("1 250 1 2 0 50 100", "1 250 4 4 4 0 100")
+    text = text.replace("shape_id 3", "shape_id 4\nnum_samples 1\n0\n\nshape_id 3")
+    with pytest.raises(SeqFileError, match="must last longer than 0 s"):
+        parse_seq(sign(text))
+
+
 def test_random_damage_never_escapes_the_error_class():
     data = bytearray(BASE.encode())
     rng = np.random.default_rng(7)
