@@ -6,6 +6,7 @@ Pulseq file 1.2 to 1.5 into a `Sequence`.
 
 from .builder import build, build_with_report, timing_errors, write_seq
 from .composer import BuildError
+from .continuity import gradient_jumps
 from .protocol import Prescription, Protocol, list_protocols, load_protocol
 from .pulses import rf_steps
 from .reader import read_seq
@@ -52,6 +53,7 @@ __all__ = [
     "build_with_report",
     "gradient_area",
     "gradient_integral",
+    "gradient_jumps",
     "infer_use",
     "list_protocols",
     "list_scanners",
