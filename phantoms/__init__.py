@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "BoundPool": "cloud",
+    "BoundPool": "bound",
     "CohortError": "cohort",
     "CohortSpec": "cohort",
     "Composition": "composition",
@@ -27,14 +27,17 @@ _HOME = {
     "TissueError": "tissues",
     "TissueProperties": "tissues",
     "TissueTable": "tissues",
+    "cloud_from_phantom": "voxels",
     "default_tissue_table": "tissues",
     "icbm152_head": "head",
     "load_phantom": "io",
     "load_tissue_table": "tissues",
     "make_subject": "subject",
     "point_phantom": "shepp_logan",
+    "read_bifti": "bifti",
     "read_jemris": "jemris",
     "read_koma": "koma",
+    "read_phantom_file": "files",
     "sample_cohort": "cohort",
     "save_phantom": "io",
     "shepp_logan_2d": "shepp_logan",

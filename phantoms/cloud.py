@@ -6,63 +6,17 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .bound import BoundPool, first_true, store_points
 from .motion import Motion
 from .phantom import PhantomError
 
-Lineshape = Literal["super_lorentzian", "lorentzian", "gaussian"]
 TAIL = 1e-6
 """Share of each tail of the Lorentzian that is folded onto its border: keeps frequencies finite."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BoundPool:
-    """Protons bound to macromolecules that exchange magnetization with the free water of the same point.
-
-    The back rate follows from detailed balance: k_f m0_free = k_b m0_bound.
-
-    Parameters
-    ----------
-    m0 : ndarray, shape (n,)
-        Equilibrium magnetization of the bound pool, in the unit of the cloud's `m0`.
-    k_f : ndarray, shape (n,)
-        Exchange rate from the free to the bound pool [1/s].
-    t1, t2 : ndarray, shape (n,)
-        Relaxation times of the bound pool [s]; may be infinite.
-    lineshape : {'super_lorentzian', 'lorentzian', 'gaussian'}
-        Absorption line of the bound pool.
-    """
-
-    m0: NDArray[np.float64]
-    k_f: NDArray[np.float64]
-    t1: NDArray[np.float64]
-    t2: NDArray[np.float64]
-    lineshape: Lineshape = "super_lorentzian"
-
-    def __post_init__(self) -> None:
-        n = int(np.size(self.m0))
-        for name in ("m0", "k_f"):
-            _store(self, name, n, "bound.", low=0.0)
-        for name in ("t1", "t2"):
-            _store(self, name, n, "bound.", positive_time=True)
-        if self.lineshape not in get_args(Lineshape):
-            raise PhantomError(
-                f"bound.lineshape must be one of {get_args(Lineshape)}; got {self.lineshape!r}."
-            )
-
-    @property
-    def size(self) -> int:
-        """Number of points."""
-        return self.m0.size
-
-    def select(self, index: NDArray[np.intp], divide: float = 1.0) -> BoundPool:
-        """Return the pools of some points, their magnetization divided by a number."""
-        picked = {k: getattr(self, k)[index] for k in ("m0", "k_f", "t1", "t2")}
-        return BoundPool(**{**picked, "m0": picked["m0"] / divide}, lineshape=self.lineshape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,14 +86,14 @@ class PointCloud:
         if position.ndim != 2 or position.shape[1] != 3 or len(position) == 0:
             raise PhantomError(f"position must have shape (n, 3) with n >= 1; got {position.shape}.")
         if not np.isfinite(position).all():
-            raise PhantomError(f"position must be finite; point {_first(~np.isfinite(position))} is not.")
+            raise PhantomError(f"position must be finite; point {first_true(~np.isfinite(position))} is not.")
         object.__setattr__(self, "position", position)
         n = len(position)
         for name in ("m0", "adc"):
-            _store(self, name, n, low=0.0)
+            store_points(self, name, n, low=0.0)
         for name in ("t1", "t2", "t2_prime"):
-            _store(self, name, n, positive_time=True)
-        _store(self, "df", n)
+            store_points(self, name, n, positive_time=True)
+        store_points(self, "df", n)
         object.__setattr__(self, "b1", _field("b1", self.b1, n))
         if self.sensitivity is not None:
             object.__setattr__(self, "sensitivity", _field("sensitivity", self.sensitivity, n))
@@ -279,31 +233,6 @@ class PointCloud:
         line = np.tan(np.pi * (np.clip(u[..., 3], TAIL, 1.0 - TAIL) - 0.5)).ravel()
         df = df + line / (2.0 * np.pi * many.t2_prime)
         return many.replace({"position": position, "df": df, "t2_prime": np.array(np.inf)})
-
-
-def _store(
-    owner: Any, name: str, n: int, prefix: str = "", *, low: float | None = None, positive_time: bool = False
-) -> None:
-    """Replace a field by its float64 array of shape (n,), checked."""
-    value = np.asarray(getattr(owner, name), np.float64)
-    if value.ndim == 0 or (value.shape == (1,) and n > 1):
-        value = np.full(n, value)
-    if value.shape != (n,):
-        raise PhantomError(f"{prefix}{name} must have one value per point, shape ({n},); got {value.shape}.")
-    if positive_time:
-        bad, wanted = ~(value > 0), "positive seconds (infinity allowed)"
-    elif low is None:
-        bad, wanted = ~np.isfinite(value), "finite"
-    else:
-        bad, wanted = ~(np.isfinite(value) & (value >= low)), f"finite and >= {low:g}"
-    if bad.any():
-        i = _first(bad)
-        raise PhantomError(f"{prefix}{name} must be {wanted}; got {value[i]} at point {i}.")
-    object.__setattr__(owner, name, value)
-
-
-def _first(bad: NDArray[np.bool_]) -> int:
-    return int(np.argwhere(bad)[0][0])
 
 
 def _field(name: str, value: Any, n: int) -> NDArray[np.complex128]:

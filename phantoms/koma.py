@@ -104,3 +104,8 @@ def _column(f: Any, path: Path, name: str, n: int, infinite: bool = False) -> ND
     if value.size != n:
         raise PhantomFileError(f"{path}: {name!r} must have 'Ns' = {n} values; got {value.size}.")
     return value
+
+
+def is_koma(f: Any) -> bool:
+    """Return whether an open HDF5 file looks like a KomaMRI phantom."""
+    return "Ns" in f.attrs and has(f, "position")
