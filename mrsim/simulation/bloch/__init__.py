@@ -1,0 +1,28 @@
+"""The exact Bloch engine: isochromats through any Pulseq sequence.
+
+>>> from mrsim.simulation.bloch import BlochOptions, Machine, simulate_cloud
+"""
+
+from .engine import Machine, Signal, simulate_cloud
+from .gradients import (
+    EddyCurrent,
+    GradientField,
+    GradientSystem,
+    ImpulseResponse,
+    PolynomialField,
+    SphericalHarmonicField,
+)
+from .options import BlochOptions
+
+__all__ = [
+    "BlochOptions",
+    "EddyCurrent",
+    "GradientField",
+    "GradientSystem",
+    "ImpulseResponse",
+    "Machine",
+    "PolynomialField",
+    "Signal",
+    "SphericalHarmonicField",
+    "simulate_cloud",
+]

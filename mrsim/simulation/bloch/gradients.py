@@ -1,0 +1,245 @@
+"""What a real gradient system does to the waveform it is asked for, and to space."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from .waveform import Waveform
+
+_LOW_PASS_MARGIN = 2e-3
+"""Memory of delays and the low-pass on either side of a stretch of time [s]."""
+_EDDY_MEMORY = 8.0
+"""Time constants after which an eddy current is forgotten: exp(-8) = 3e-4 of a term that is itself 1e-2."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EddyCurrent:
+    """One exponential eddy-current term: the field that opposes changes of one gradient and decays.
+
+    source : axis of the changing gradient (0, 1, 2 = world x, y, z);
+    target : axis of the induced field, 0..2, or None for a homogeneous one (B0 eddy current);
+    amplitude : share of the gradient step that the field starts with [1]; for a homogeneous field [m];
+    time_constant : [s].
+    """
+
+    source: int
+    target: int | None
+    amplitude: float
+    time_constant: float
+
+    def __post_init__(self) -> None:
+        if self.source not in (0, 1, 2) or self.target not in (0, 1, 2, None):
+            raise ValueError(
+                "eddy current axes must be 0, 1 or 2 (target None: homogeneous); got "
+                f"{self.source}, {self.target}."
+            )
+        if not 0 < self.time_constant <= 10 or not abs(self.amplitude) < 1:
+            raise ValueError(
+                "eddy currents need 0 < time_constant <= 10 s and |amplitude| < 1; got "
+                f"{self.time_constant}, {self.amplitude}. Amplitudes are shares, not percent."
+            )
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImpulseResponse:
+    """Measured gradient impulse response of each axis.
+
+    frequency : (n,) [Hz], increasing from 0;  response : (3, n) complex transfer function of the axes, 1 for
+    a perfect one; in between linear, above the last frequency zero.
+    """
+
+    frequency: np.ndarray
+    response: np.ndarray
+
+    def __post_init__(self) -> None:
+        f, r = np.asarray(self.frequency, float), np.asarray(self.response, complex)
+        if f.ndim != 1 or f.size < 2 or r.shape != (3, f.size) or f[0] != 0 or np.any(np.diff(f) <= 0):
+            raise ValueError(
+                f"frequency must be (n,) and increase from 0 Hz, response (3, n); got {f.shape}, {r.shape}."
+            )
+        object.__setattr__(self, "frequency", f)
+        object.__setattr__(self, "response", r)
+
+    def at(self, frequency: np.ndarray) -> np.ndarray:
+        """Transfer function (3, m) at frequencies >= 0 [Hz]."""
+        return np.stack(
+            [
+                np.interp(frequency, self.frequency, h.real, right=0.0)
+                + 1j * np.interp(frequency, self.frequency, h.imag, right=0.0)
+                for h in self.response
+            ]
+        )
+
+
+class GradientField(ABC):
+    """Spatial field of the three gradient coils."""
+
+    @abstractmethod
+    def field(self, position: np.ndarray) -> np.ndarray:
+        """Bz per unit gradient of the coils x, y, z at world positions (n, 3) [m]; (n, 3) [m].
+
+        A perfect coil gives back the coordinate.
+        """
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PolynomialField(GradientField):
+    """Field of each coil as a polynomial of the coordinates.
+
+    terms : per coil a tuple of (coefficient, (i, j, k)) with the term coefficient x^i y^j z^k, in metres.
+    """
+
+    terms: tuple[tuple[tuple[float, tuple[int, int, int]], ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.terms) != 3:
+            raise ValueError(f"terms must hold three coils; got {len(self.terms)}.")
+
+    def field(self, position: np.ndarray) -> np.ndarray:
+        """Evaluate the polynomials; see `GradientField.field`."""
+        x, y, z = position.T
+        return np.stack([sum(c * x**i * y**j * z**k for c, (i, j, k) in coil) for coil in self.terms], axis=1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SphericalHarmonicField(GradientField):
+    """Field of each coil as solid spherical harmonics relative to the linear term.
+
+    radius : reference radius r0 [m];
+    cosine, sine : per coil a tuple of (n, m, coefficient), order n >= 2, with the term
+    coefficient r0 (r/r0)^n P_nm(cos theta) cos(m phi) or sin(m phi), P_nm the unnormalised associated
+    Legendre function without the Condon-Shortley phase. The linear term is exact.
+    """
+
+    radius: float
+    cosine: tuple[tuple[tuple[int, int, float], ...], ...] = ((), (), ())
+    sine: tuple[tuple[tuple[int, int, float], ...], ...] = ((), (), ())
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.radius <= 1.0 or len(self.cosine) != 3 or len(self.sine) != 3:
+            raise ValueError(
+                f"radius must be 0.01..1 m and each list hold three coils; got {self.radius}, "
+                f"{len(self.cosine)}, {len(self.sine)}."
+            )
+        for coil in (*self.cosine, *self.sine):
+            for n, m, _ in coil:
+                if not 2 <= n <= 20 or not 0 <= m <= n:
+                    raise ValueError(f"harmonics must have 2 <= n <= 20 and 0 <= m <= n; got n={n}, m={m}.")
+
+    def field(self, position: np.ndarray) -> np.ndarray:
+        """Evaluate the harmonics; see `GradientField.field`."""
+        from scipy.special import assoc_legendre_p_all
+
+        r = np.linalg.norm(position, axis=1)
+        cos_theta = np.divide(position[:, 2], r, out=np.ones_like(r), where=r > 0)
+        phi = np.arctan2(position[:, 1], position[:, 0])
+        top = max((n for coil in (*self.cosine, *self.sine) for n, _, _ in coil), default=1)
+        legendre = assoc_legendre_p_all(top, top, cos_theta)[0]
+        out = np.array(position, dtype=float)
+        for coil in range(3):
+            for terms, wave in ((self.cosine[coil], np.cos), (self.sine[coil], np.sin)):
+                for n, m, c in terms:
+                    # (-1)^m takes the Condon-Shortley phase out.
+                    angular = (-1.0) ** m * legendre[n, m] * wave(m * phi)
+                    out[:, coil] += c * self.radius * (r / self.radius) ** n * angular
+        return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradientSystem:
+    """Imperfections of a gradient system; the default is a perfect one.
+
+    delay : (3,) delay of each world axis [s];
+    eddy : eddy-current terms;
+    impulse_response : measured transfer function, applied to the demanded waveform;
+    low_pass : frequency at which a Gaussian low-pass exp(-(f/fc)^2) falls to 1/e [Hz], None = none;
+    raster : time step at which filtered waveforms are represented [s];
+    field : spatial field of the coils, None = linear;
+    concomitant : whether Maxwell terms act (they need the main field).
+    """
+
+    delay: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    eddy: tuple[EddyCurrent, ...] = ()
+    impulse_response: ImpulseResponse | None = None
+    low_pass: float | None = None
+    raster: float = 2e-6
+    field: GradientField | None = None
+    concomitant: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.delay) != 3 or not all(abs(d) <= 1e-3 for d in self.delay):
+            raise ValueError(f"delay must be three times of at most 1 ms; got {self.delay}. Give seconds.")
+        if self.low_pass is not None and not 100 <= self.low_pass <= 1e6:
+            raise ValueError(f"low_pass must be 100..1e6 Hz; got {self.low_pass}.")
+        if not 1e-7 <= self.raster <= 1e-4:
+            raise ValueError(f"raster must be 1e-7..1e-4 s; got {self.raster}.")
+
+    @property
+    def _filtered(self) -> bool:
+        return bool(self.eddy) or self.impulse_response is not None or self.low_pass is not None
+
+    @property
+    def changes_waveforms(self) -> bool:
+        """Whether the played waveform differs from the demanded one."""
+        return self._filtered or any(self.delay)
+
+    @property
+    def memory(self) -> tuple[float, float]:
+        """How long before and after a stretch of time the demanded waveform must be known [s]."""
+        if not self.changes_waveforms:
+            return 0.0, 0.0
+        late = max([_LOW_PASS_MARGIN, *(_EDDY_MEMORY * e.time_constant for e in self.eddy)])
+        if self.impulse_response is not None:
+            late = max(late, 1.0 / float(self.impulse_response.frequency[1]))
+        reach = max(abs(d) for d in self.delay)
+        return late + reach, _LOW_PASS_MARGIN + reach
+
+    def play(self, wave: Waveform, first: float, last: float) -> Waveform:
+        """Return the waveform played on [first, last], of axes x, y, z and homogeneous [Hz].
+
+        ``wave`` is the demanded one on world axes, known `memory` longer on both sides.
+        """
+        if not self._filtered:
+            played = wave.delayed(np.asarray(self.delay)).cut(first, last)
+            extra = np.zeros((played.left.shape[0], 1))
+            return Waveform(
+                times=played.times,
+                left=np.hstack([played.left, extra]),
+                right=np.hstack([played.right, extra]),
+            )
+        steps = int(np.ceil((wave.times[-1] - wave.times[0]) / self.raster)) + 1
+        # The raster passes through ``first``, where most knots of a sequence lie on it too.
+        before = int(np.ceil((first - wave.times[0]) / self.raster))
+        times = first + (np.arange(steps + 1) - before) * self.raster
+        values = self._filter(wave.sampled(times))
+        axes = [(times, values[:, a]) for a in range(4)]
+        return Waveform.join(axes, first, last)
+
+    def _filter(self, demanded: np.ndarray) -> np.ndarray:
+        """Return samples (n, 3) after delays, transfer functions and eddy currents; (n, 4) with B0."""
+        n = demanded.shape[0]
+        size = 2 * n
+        frequency = np.fft.rfftfreq(size, self.raster)
+        spectrum = np.fft.rfft(demanded, size, axis=0).T
+        s = 2j * np.pi * frequency
+        transfer = np.ones((3, frequency.size), complex)
+        if self.impulse_response is not None:
+            transfer = transfer * self.impulse_response.at(frequency)
+        if self.low_pass is not None:
+            transfer = transfer * np.exp(-((frequency / self.low_pass) ** 2))
+        played = np.vstack([transfer * spectrum, np.zeros((1, frequency.size))])
+        for term in self.eddy:
+            target = 3 if term.target is None else term.target
+            # Lenz: the field opposes the change.
+            played[target] -= term.amplitude * s / (s + 1.0 / term.time_constant) * spectrum[term.source]
+        played[:3] *= np.exp(-s[None, :] * np.asarray(self.delay)[:, None])
+        return np.asarray(np.fft.irfft(played, size, axis=1)[:, :n].T)

@@ -1,0 +1,104 @@
+"""RF pulses with relaxation, off-resonance and gradients acting throughout, for one block of spins.
+
+Each raster step is one exact rotation about its mean field, with relaxation split evenly around it (Strang:
+second order in the step).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from .arithmetic import OPTIONS, decay, rotation_series
+from .kernel_free import add_phases, decays, exchange
+from .tables import Pulses, Spins, Work
+
+_TAU = 2 * math.pi
+
+
+@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def _relax(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, e1: np.ndarray, e2: np.ndarray, m0: np.ndarray
+) -> None:
+    for i in range(x.size):
+        x[i] *= e2[i]
+        y[i] *= e2[i]
+        z[i] = m0[i] + (z[i] - m0[i]) * e1[i]
+
+
+@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def _rotate(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, re: float, im: float, px: np.ndarray, py: np.ndarray,
+    w: np.ndarray, e1: np.ndarray, e2: np.ndarray, m0: np.ndarray,
+) -> None:  # fmt: skip
+    """Rotate about (B1, w) [rad] with the transmit field (px, py) of each spin, then relax.
+
+    Rodrigues' formula without a unit vector: M + sin|b|/|b| (M x b) + (1 - cos|b|)/|b|^2 (M x b) x b.
+    """
+    br, bi = x.dtype.type(re), x.dtype.type(im)
+    for i in range(x.size):
+        mx, my, mz, bz = x[i], y[i], z[i], w[i]
+        bx = br * px[i] - bi * py[i]
+        by = br * py[i] + bi * px[i]
+        s, c = rotation_series(bx * bx + by * by + bz * bz)
+        ax = my * bz - mz * by
+        ay = mz * bx - mx * bz
+        az = mx * by - my * bx
+        x[i] = (mx + s * ax + c * (ay * bz - az * by)) * e2[i]
+        y[i] = (my + s * ay + c * (az * bx - ax * bz)) * e2[i]
+        mz = mz + s * az + c * (ax * by - ay * bx)
+        z[i] = m0[i] + (mz - m0[i]) * e1[i]
+
+
+@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def _saturate(
+    zb: np.ndarray, power: float, dt: float, px: np.ndarray, py: np.ndarray, line: np.ndarray
+) -> None:
+    """Saturation of the bound pool at the rate pi w1^2 g; ``power`` is (w1 dt)^2 at the nominal field."""
+    rate = zb.dtype.type(math.pi * power / dt)
+    for i in range(zb.size):
+        zb[i] *= decay(rate * (px[i] * px[i] + py[i] * py[i]) * line[i])
+
+
+@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def play_pulse(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, zb: np.ndarray, lo: int, spins: Spins, pulses: Pulses,
+    number: int, phase: float, shim: int, work: Work,
+) -> None:  # fmt: skip
+    """Play one pulse with RF phase ``phase`` [cycles] on the spins from ``lo`` on."""
+    n = x.size
+    r1, r2, m0 = spins.r1[lo : lo + n], spins.r2[lo : lo + n], spins.m0[lo : lo + n]
+    px, py = spins.b1[shim, 0, lo : lo + n], spins.b1[shim, 1, lo : lo + n]
+    w, e1, e2, h1, h2 = (
+        work.row[0, :n], work.row[1, :n], work.row[2, :n], work.row[3, :n], work.row[4, :n]
+    )  # fmt: skip
+    two_pools = zb.size > 0
+    c, s = math.cos(_TAU * phase), math.sin(_TAU * phase)
+    for run in range(pulses.pulse[number], pulses.pulse[number + 1]):
+        dt = pulses.dt[run]
+        decays(0.5 * dt, r1, r2, h1, h2)
+        for i in range(n):
+            if two_pools:
+                h1[i] = 1
+            e1[i], e2[i] = h1[i] * h1[i], h2[i] * h2[i]
+        _relax(x, y, z, h1, h2, m0)
+        last = pulses.run[run + 1] - 1
+        for step in range(pulses.run[run], last + 1):
+            if step == pulses.run[run] or not pulses.same[step]:
+                add_phases(work.psi[:, :n], pulses.dphi[step], work.phase[:n])
+                for i in range(n):
+                    w[i] = _TAU * work.phase[i]
+            re, im = pulses.b1[step, 0], pulses.b1[step, 1]
+            if two_pools:
+                exchange(0.5 * dt, r1, m0, spins.bound[:, lo : lo + n], z, zb)
+                line = spins.bound[pulses.line[number], lo : lo + n]
+                _saturate(zb, re * re + im * im, dt, px, py, line)
+            re, im = re * c - im * s, im * c + re * s
+            if step < last:
+                _rotate(x, y, z, re, im, px, py, w, e1, e2, m0)
+            else:
+                _rotate(x, y, z, re, im, px, py, w, h1, h2, m0)
+            if two_pools:
+                exchange(0.5 * dt, r1, m0, spins.bound[:, lo : lo + n], z, zb)
