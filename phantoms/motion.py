@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .hdf5 import PhantomFileError
 from .phantom import PhantomError
 
 Pose = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -148,12 +149,12 @@ class RigidMotion(Motion):
 
         Raises
         ------
-        PhantomError
+        PhantomFileError
             With file and line, if it is no such table.
         """
         rows = _number_lines(Path(path))
         if len(rows) < 2 or len(rows[0]) != 3 or any(len(r) != 7 for r in rows[1:]):
-            raise PhantomError(
+            raise PhantomFileError(
                 f"{path}: a JEMRIS motion table must have 3 numbers in its first line and 7 in every "
                 f"other (t, tx ty tz, rx ry rz), at least one; got {[len(r) for r in rows[:4]]}... numbers."
             )
@@ -166,7 +167,7 @@ class RigidMotion(Motion):
                 center=np.array(rows[0]) * 1e-3,
             )
         except PhantomError as error:
-            raise PhantomError(f"{path}: {error}") from error
+            raise PhantomFileError(f"{path}: {error}") from error
 
 
 @final
@@ -255,9 +256,9 @@ def finite_array(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.fl
 def knot_times(name: str, value: Any) -> NDArray[np.float64]:
     """Return strictly increasing finite times [s], or raise `PhantomError`."""
     array = finite_array(name, value, (np.size(value),))
-    if np.any(np.diff(array) <= 0):
+    if (wrong := np.flatnonzero(np.diff(array) <= 0)).size:
         raise PhantomError(
-            f"{name} must increase strictly; they do not at entry {np.diff(array).argmin() + 1}."
+            f"{name} must increase strictly; entry {wrong[0] + 1} does not exceed the one before it."
         )
     return array
 
@@ -312,12 +313,12 @@ def _number_lines(path: Path) -> list[list[float]]:
     if not path.is_file():
         raise FileNotFoundError(f"motion file {path} must exist; nothing found there.")
     if path.stat().st_size > MAX_MOTION_FILE:
-        raise PhantomError(f"{path}: a motion table must be smaller than {MAX_MOTION_FILE >> 20} MiB.")
+        raise PhantomFileError(f"{path}: a motion table must be smaller than {MAX_MOTION_FILE >> 20} MiB.")
     rows: list[list[float]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             if line.strip():
                 rows.append([float(x) for x in line.split()])
         except ValueError as error:
-            raise PhantomError(f"{path}: line {number} must hold numbers only; {error}.") from error
+            raise PhantomFileError(f"{path}: line {number} must hold numbers only; {error}.") from error
     return rows
