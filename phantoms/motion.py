@@ -235,7 +235,8 @@ class PathMotion(Motion):
 
     def knots(self, duration: float) -> NDArray[np.float64]:
         """Return the knots [s] in 0..duration, those of every period."""
-        return repeated_knots(self.times, self.period, duration)
+        jumps = not np.array_equal(self.displacement[0], self.displacement[-1])
+        return repeated_knots(self.times, self.period, duration, jumps)
 
     def select(self, index: NDArray[np.intp]) -> PathMotion:
         """Return the movement of a cloud whose point i is the old point ``index[i]``."""
@@ -289,11 +290,15 @@ def wrap(t: NDArray[np.float64], period: float | None) -> NDArray[np.float64]:
     return t if period is None else np.mod(t, period)
 
 
-def repeated_knots(times: NDArray[np.float64], period: float | None, duration: float) -> NDArray[np.float64]:
-    """Return the knots [s] of all periods that lie in 0..duration, period borders included."""
+def repeated_knots(
+    times: NDArray[np.float64], period: float | None, duration: float, jumps: bool = False
+) -> NDArray[np.float64]:
+    """Return the knots [s] of all periods in 0..duration and their borders; with jumps, the instants before."""
     if period is not None:
         starts = period * np.arange(int(duration // period) + 1)
-        times = np.unique(np.append(starts[:, None] + times[None], starts))
+        inside = times[times < period]  # the last border is the first of the next period
+        before = np.nextafter(starts, -np.inf) if jumps else starts
+        times = np.unique(np.concatenate([(starts[:, None] + inside[None]).ravel(), starts, before]))
     return times[(times >= 0) & (times <= duration)]
 
 

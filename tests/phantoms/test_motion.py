@@ -110,6 +110,11 @@ def test_paths_move_their_spins_only_and_repeat():
         expected[3, 0], expected[1, 2] = 0.005, 0.01
         assert np.allclose(moved, expected, atol=1e-15)
     assert np.allclose(m.knots(2.0), [0, 0.4, 1.0, 1.4, 2.0])
+    saw = PathMotion(
+        times=np.array([0.0, 1.0]), displacement=np.array([[[0.0] * 3], [[1.0] * 3]]), period=1.0
+    )
+    last, first = saw.positions(POINTS[:1], saw.knots(1.5)[-2:])[:, 0, 0] - POINTS[0, 0]
+    assert (last, first) == pytest.approx((1.0, 0.0))  # the instant before the jump is a knot
     assert not m.is_rigid
     with pytest.raises(PhantomError, match="pose needs a rigid motion; got PathMotion"):
         m.pose([0.0])
