@@ -293,7 +293,7 @@ def wrap(t: NDArray[np.float64], period: float | None) -> NDArray[np.float64]:
 def repeated_knots(
     times: NDArray[np.float64], period: float | None, duration: float, jumps: bool = False
 ) -> NDArray[np.float64]:
-    """Return the knots [s] of all periods in 0..duration and the borders; at jumps, the instant before too."""
+    """Return the knots [s] of all periods in 0..duration and the borders; with jumps, just before too."""
     if period is not None:
         starts = period * np.arange(int(duration // period) + 1)
         inside = times[times < period]  # the last border is the first of the next period
