@@ -176,7 +176,9 @@ class _Run:
         if cloud.sensitivity is None:
             coil = np.zeros((0, 2, cloud.size), kind)
         else:
-            coil = _split(cloud.sensitivity, kind)
+            # Coils are taken in pairs; a silent one makes the number even.
+            silent = np.zeros((cloud.sensitivity.shape[0] % 2, cloud.size))
+            coil = _split(np.concatenate([cloud.sensitivity, silent]), kind)
         diffusing = options.diffusion != "none"
         rng = np.random.default_rng(seed)
         return Spins(
@@ -268,7 +270,8 @@ class _Run:
             told(min(float(window.knots[0]) / whole, 1.0))
         told(1.0)
         self.magnetization = np.asarray(processor.state.m, float)
-        return np.concatenate(parts, axis=1)
+        sensitivity = self._cloud.sensitivity
+        return np.concatenate(parts, axis=1)[: 1 if sensitivity is None else len(sensitivity)]
 
     def _processor(self) -> Processor:
         return Processor(

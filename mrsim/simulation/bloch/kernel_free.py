@@ -17,16 +17,21 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def add_phases(psi: np.ndarray, dphi: np.ndarray, phase: np.ndarray) -> None:
-    """Phase of every spin [cycles]: the sum over encoding fields, in float64."""
+    """Phase of every spin [cycles]: the sum over encoding fields, in float64.
+
+    psi : (D, B), of which the first ``phase.size`` columns count. Rows are taken out before the loops: only a
+    contiguous row is read by vector loads.
+    """
     n = phase.size
     a, b, c, d = dphi[0], dphi[1], dphi[2], dphi[3]
+    p, q, r, s = psi[0], psi[1], psi[2], psi[3]
     for i in range(n):
-        phase[i] = a * psi[0, i] + b * psi[1, i] + c * psi[2, i] + d * psi[3, i]
+        phase[i] = a * p[i] + b * q[i] + c * r[i] + d * s[i]
     for f in range(4, dphi.size):
-        a = dphi[f]
+        a, p = dphi[f], psi[f]
         if a != 0.0:
             for i in range(n):
-                phase[i] += a * psi[f, i]
+                phase[i] += a * p[i]
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
@@ -60,25 +65,23 @@ def precess(
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def exchange(
-    time: float, r1: np.ndarray, m0: np.ndarray, bound: np.ndarray, z: np.ndarray, zb: np.ndarray
+    time: float, r1: np.ndarray, m0: np.ndarray, bound: np.ndarray, lo: int, z: np.ndarray, zb: np.ndarray
 ) -> None:
     """Longitudinal relaxation of two exchanging pools over ``time`` [s], exactly (2 x 2 exponential).
 
-    bound : rows m0, rate free -> bound, rate bound -> free, r1 of the bound pool.
+    bound : table of all spins; those from ``lo`` on are meant.
     """
     for i in range(z.size):
-        a = -(r1[i] + bound[1, i])
-        b = bound[2, i]
-        c = bound[1, i]
-        d = -(bound[3, i] + bound[2, i])
+        equilibrium, to, back, r1b = bound[0, lo + i], bound[1, lo + i], bound[2, lo + i], bound[3, lo + i]
+        a, b, c, d = -(r1[i] + to), back, to, -(r1b + back)
         mean, half = 0.5 * (a + d), 0.5 * (a - d)
         root = math.sqrt(half * half + b * c)
         slow, fast = math.exp((mean + root) * time), math.exp((mean - root) * time)
         cosh = 0.5 * (slow + fast)
         sinh = 0.5 * (slow - fast) / root if root * time > 1e-6 else slow * time
-        p, q = z[i] - m0[i], zb[i] - bound[0, i]
+        p, q = z[i] - m0[i], zb[i] - equilibrium
         z[i] = m0[i] + (cosh + sinh * half) * p + sinh * b * q
-        zb[i] = bound[0, i] + sinh * c * p + (cosh - sinh * half) * q
+        zb[i] = equilibrium + sinh * c * p + (cosh - sinh * half) * q
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]

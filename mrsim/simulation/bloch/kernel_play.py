@@ -8,7 +8,7 @@ from numba import njit
 from .arithmetic import OPTIONS
 from .kernel_free import add_phases, decays, diffuse, exchange, precess, wrap
 from .kernel_pulse import play_pulse
-from .kernel_read import anchor, factor, keep_curved, keep_linear, sum_curved, sum_linear
+from .kernel_read import anchor, factor, sum_curved, sum_linear, tile_curved, tile_linear, weigh
 from .tables import FREE, PULSE, Ops, Pulses, Spins, State, Steps, Work
 
 
@@ -21,7 +21,7 @@ def _free(
     r1, r2, m0 = spins.r1[lo : lo + n], spins.r2[lo : lo + n], spins.m0[lo : lo + n]
     u, e1, e2 = work.row[0, :n], work.row[1, :n], work.row[2, :n]
     phase = work.phase[:n]
-    add_phases(work.psi[:, :n], ops.dphi[op], phase)
+    add_phases(work.psi, ops.dphi[op], phase)
     if shift.shape[1]:
         before = shift.copy()
         diffuse(ops.walk[op], serial, spins.key[lo : lo + n], spins.adc[lo : lo + n], shift, phase)
@@ -33,36 +33,8 @@ def _free(
     if zb.size:
         for i in range(n):
             e1[i] = 1
-        exchange(ops.time[op], r1, m0, spins.bound[:, lo : lo + n], z, zb)
+        exchange(ops.time[op], r1, m0, spins.bound, lo, z, zb)
     precess(x, y, z, u, e1, e2, m0)
-
-
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def _flush(lo: int, n: int, first: int, rows: int, work: Work, out: np.ndarray) -> None:
-    """Add the kept samples, weighted by the coils: one real matrix product for all coils."""
-    if rows == 0:
-        return
-    coils = work.coil.shape[0] // 2
-    heard = work.heard[:rows]
-    np.dot(work.matrix[:rows], work.coil.T, heard)
-    for c in range(coils):
-        for j in range(rows):
-            out[c, 0, first + j] += heard[j, c]
-            out[c, 1, first + j] += heard[j, coils + c]
-
-
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def _load_coils(lo: int, n: int, spins: Spins, work: Work) -> None:
-    """Coil matrix [[Cr, -Ci], [Ci, Cr]] of the block; unused columns are zero."""
-    coils = spins.coil.shape[0]
-    half = work.coil.shape[1] // 2
-    work.coil[:] = 0
-    work.matrix[:] = 0
-    for c in range(coils):
-        for i in range(n):
-            re, im = spins.coil[c, 0, lo + i], spins.coil[c, 1, lo + i]
-            work.coil[c, i], work.coil[c, half + i] = re, -im
-            work.coil[coils + c, i], work.coil[coils + c, half + i] = im, re
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
@@ -72,7 +44,7 @@ def _samples(
     """Prepare the step factor of a readout; return the number of the step that the buffers now hold."""
     link = ops.link[op]
     if link != known:
-        factor(steps, link, work.psi[:, :n], r2, adc, work.phase[:n], work.row[0, :n], work.row[8:12, :n])
+        factor(steps, link, work.psi, r2, adc, work.phase[:n], work.row[0, :n], work.row)
     return -1 if steps.curved[link] else link
 
 
@@ -85,26 +57,17 @@ def _sum(curved: bool, a: np.ndarray, b: np.ndarray, row: np.ndarray, samples: i
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def _keep(
-    op: int, lo: int, n: int, rows: int, first: int, curved: bool, ops: Ops, work: Work, out: np.ndarray
-) -> tuple[int, int]:
-    """Keep the samples of a readout for the next matrix product; return the rows filled and their start."""
-    samples, start = ops.samples[op], ops.first[op]
-    a, b, row = work.row[6, :n], work.row[7, :n], work.row[8:12, :n]
-    done = 0
-    while done < samples:
-        room = work.matrix.shape[0] - rows
-        if room == 0 or start + done != first + rows:
-            _flush(lo, n, first, rows, work, out)
-            rows, first, room = 0, start + done, work.matrix.shape[0]
-        now = min(room, samples - done)
+def _weigh(
+    curved: bool, a: np.ndarray, b: np.ndarray, lo: int, first: int, samples: int, coil: np.ndarray,
+    work: Work, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Signal of one readout in every coil, four samples at a time."""
+    for j in range(0, samples, 4):
         if curved:
-            keep_curved(a, b, row, now, work.matrix[rows:])
+            tile_curved(a, b, work.row, work.tile)
         else:
-            keep_linear(a, b, row, now, work.matrix[rows:])
-        rows += now
-        done += now
-    return rows, first
+            tile_linear(a, b, work.row, work.tile)
+        weigh(work.tile, a.size, coil, lo, first + j, min(4, samples - j), out)
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
@@ -121,10 +84,7 @@ def play_block(
     work.psi[:, :n] = spins.psi[:, lo:hi]
     if shift.shape[1]:
         work.psi[:3, :n] += shift
-    matrix = spins.coil.shape[0] > 0
-    if matrix:
-        _load_coils(lo, n, spins, work)
-    known, rows, first = -1, 0, 0
+    known = -1
     a, b, u = work.row[6, :n], work.row[7, :n], work.row[0, :n]
     for op in range(ops.kind.size):
         kind = ops.kind[op]
@@ -136,17 +96,15 @@ def play_block(
             play_pulse(x, y, z, zb, lo, spins, pulses, ops.link[op], ops.turn[op], ops.shim[op], work)
         else:
             known = _samples(op, n, ops, steps, known, r2, adc, work)
-            add_phases(work.psi[:, :n], ops.dphi[op], work.phase[:n])
+            add_phases(work.psi, ops.dphi[op], work.phase[:n])
             wrap(work.phase[:n], u)
             anchor(x, y, u, ops.time[op], ops.path[op], r2, adc, a, b)
             curved = steps.curved[ops.link[op]]
-            if matrix:
-                rows, first = _keep(op, lo, n, rows, first, curved, ops, work, out)
+            first, samples = ops.first[op], ops.samples[op]
+            if spins.coil.shape[0]:
+                _weigh(curved, a, b, lo, first, samples, spins.coil, work, out)
             else:
-                here = out[0, :, ops.first[op] : ops.first[op] + ops.samples[op]]
-                _sum(curved, a, b, work.row[8:12, :n], ops.samples[op], here)
-    if matrix:
-        _flush(lo, n, first, rows, work, out)
+                _sum(curved, a, b, work.row, samples, out[0, :, first : first + samples])
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]

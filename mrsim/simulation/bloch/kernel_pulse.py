@@ -87,12 +87,12 @@ def play_pulse(
         last = pulses.run[run + 1] - 1
         for step in range(pulses.run[run], last + 1):
             if step == pulses.run[run] or not pulses.same[step]:
-                add_phases(work.psi[:, :n], pulses.dphi[step], work.phase[:n])
+                add_phases(work.psi, pulses.dphi[step], work.phase[:n])
                 for i in range(n):
                     w[i] = _TAU * work.phase[i]
             re, im = pulses.b1[step, 0], pulses.b1[step, 1]
             if two_pools:
-                exchange(0.5 * dt, r1, m0, spins.bound[:, lo : lo + n], z, zb)
+                exchange(0.5 * dt, r1, m0, spins.bound, lo, z, zb)
                 line = spins.bound[pulses.line[number], lo : lo + n]
                 _saturate(zb, re * re + im * im, dt, px, py, line)
             re, im = re * c - im * s, im * c + re * s
@@ -101,4 +101,4 @@ def play_pulse(
             else:
                 _rotate(x, y, z, re, im, px, py, w, h1, h2, m0)
             if two_pools:
-                exchange(0.5 * dt, r1, m0, spins.bound[:, lo : lo + n], z, zb)
+                exchange(0.5 * dt, r1, m0, spins.bound, lo, z, zb)

@@ -34,33 +34,39 @@ def factor(
     steps: Steps, number: int, psi: np.ndarray, r2: np.ndarray, adc: np.ndarray, phase: np.ndarray,
     u: np.ndarray, row: np.ndarray,
 ) -> None:  # fmt: skip
-    """Factor from sample to sample (rows 0, 1) and, on a ramp, the factor of that factor (rows 2, 3)."""
+    """Factor from sample to sample (rows 8, 9) and, on a ramp, the factor of that factor (rows 10, 11)."""
     n = u.size
+    q0, q1, f0, f1 = row[8], row[9], row[10], row[11]
     add_phases(psi, steps.rate[number], phase)
     wrap(phase, u)
     t, p = u.dtype.type(steps.dwell[number]), u.dtype.type(steps.path[number])
     for i in range(n):
         c, s = turn(u[i])
         e = decay(t * r2[i] + p * adc[i])
-        row[0, i], row[1, i] = c * e, -s * e
+        q0[i], q1[i] = c * e, -s * e
     if steps.curved[number]:
         add_phases(psi, steps.curve[number], phase)
         wrap(phase, u)
         for i in range(n):
             c, s = turn(u[i])
-            row[2, i], row[3, i] = c, -s
+            f0[i], f1[i] = c, -s
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def sum_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: np.ndarray) -> None:
-    """Add the sums over all spins of ``count`` samples to ``out`` (2, count); a, b are used up."""
+    """Add the sums over all spins of ``count`` samples to ``out`` (2, count); a, b are used up.
+
+    row : (12, B) work rows, of which `factor` has filled the last four. Four samples a pass, so that
+    the magnetization stays in registers and arithmetic is the bound, not the cache.
+    """
     n = a.size
     zero = a.dtype.type(0)
+    q0, q1 = row[8], row[9]
     whole = count - count % 4
     for j in range(0, whole, 4):
         a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
         for i in range(n):
-            x, y, c, s = a[i], b[i], row[0, i], row[1, i]
+            x, y, c, s = a[i], b[i], q0[i], q1[i]
             a0 += x
             b0 += y
             x, y = x * c - y * s, x * s + y * c
@@ -84,7 +90,7 @@ def sum_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: n
     for j in range(whole, count):
         a0, b0 = zero, zero
         for i in range(n):
-            x, y, c, s = a[i], b[i], row[0, i], row[1, i]
+            x, y, c, s = a[i], b[i], q0[i], q1[i]
             a0 += x
             b0 += y
             a[i], b[i] = x * c - y * s, x * s + y * c
@@ -94,14 +100,15 @@ def sum_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: n
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def sum_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: np.ndarray) -> None:
-    """As `sum_linear`, with a factor that turns from sample to sample; its rows 0, 1 are used up."""
+    """As `sum_linear`, with a factor that turns from sample to sample; its rows are used up."""
     n = a.size
     zero = a.dtype.type(0)
+    q0, q1, f0, f1 = row[8], row[9], row[10], row[11]
     whole = count - count % 2
     for j in range(0, whole, 2):
         a0, a1, b0, b1 = zero, zero, zero, zero
         for i in range(n):
-            x, y, c, s, f, g = a[i], b[i], row[0, i], row[1, i], row[2, i], row[3, i]
+            x, y, c, s, f, g = a[i], b[i], q0[i], q1[i], f0[i], f1[i]
             a0 += x
             b0 += y
             x, y = x * c - y * s, x * s + y * c
@@ -109,7 +116,7 @@ def sum_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: n
             a1 += x
             b1 += y
             a[i], b[i] = x * c - y * s, x * s + y * c
-            row[0, i], row[1, i] = c * f - s * g, c * g + s * f
+            q0[i], q1[i] = c * f - s * g, c * g + s * f
         out[0, j] += a0
         out[0, j + 1] += a1
         out[1, j] += b0
@@ -124,25 +131,77 @@ def sum_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: n
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def keep_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, rows: np.ndarray) -> None:
-    """Write ``count`` samples of every spin into ``rows`` (count, 2 B): real parts, then imaginary parts."""
-    n = a.size
-    half = rows.shape[1] // 2
-    for j in range(count):
-        for i in range(n):
-            x, y, c, s = a[i], b[i], row[0, i], row[1, i]
-            rows[j, i], rows[j, half + i] = x, y
-            a[i], b[i] = x * c - y * s, x * s + y * c
+def tile_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, tile: np.ndarray) -> None:
+    """Write the next four samples of every spin into ``tile`` (4, 2, B), real and imaginary part."""
+    q0, q1 = row[8], row[9]
+    r0, r1, r2, r3 = tile[0, 0], tile[1, 0], tile[2, 0], tile[3, 0]
+    i0, i1, i2, i3 = tile[0, 1], tile[1, 1], tile[2, 1], tile[3, 1]
+    for i in range(a.size):
+        x, y, c, s = a[i], b[i], q0[i], q1[i]
+        r0[i], i0[i] = x, y
+        x, y = x * c - y * s, x * s + y * c
+        r1[i], i1[i] = x, y
+        x, y = x * c - y * s, x * s + y * c
+        r2[i], i2[i] = x, y
+        x, y = x * c - y * s, x * s + y * c
+        r3[i], i3[i] = x, y
+        a[i], b[i] = x * c - y * s, x * s + y * c
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def keep_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, rows: np.ndarray) -> None:
-    """As `keep_linear`, with a factor that turns from sample to sample."""
-    n = a.size
-    half = rows.shape[1] // 2
-    for j in range(count):
-        for i in range(n):
-            x, y, c, s, f, g = a[i], b[i], row[0, i], row[1, i], row[2, i], row[3, i]
-            rows[j, i], rows[j, half + i] = x, y
+def tile_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, tile: np.ndarray) -> None:
+    """As `tile_linear`, with a factor that turns from sample to sample."""
+    q0, q1, f0, f1 = row[8], row[9], row[10], row[11]
+    for j in range(4):
+        here, there = tile[j, 0], tile[j, 1]
+        for i in range(a.size):
+            x, y, c, s, f, g = a[i], b[i], q0[i], q1[i], f0[i], f1[i]
+            here[i], there[i] = x, y
             a[i], b[i] = x * c - y * s, x * s + y * c
-            row[0, i], row[1, i] = c * f - s * g, c * g + s * f
+            q0[i], q1[i] = c * f - s * g, c * g + s * f
+
+
+@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def weigh(
+    tile: np.ndarray, n: int, coil: np.ndarray, lo: int, first: int, count: int, out: np.ndarray
+) -> None:
+    """Add the sums of a tile's samples over the spins, weighted by every coil, to ``out`` (coils, 2, samples).
+
+    A block of a complex matrix product: two coils by four samples are sixteen sums that stay in registers.
+    coil : (coils, 2, N) sensitivities of all spins, an even number of coils;  lo : first spin of the block.
+    """
+    zero = tile.dtype.type(0)
+    r0, r1, r2, r3 = tile[0, 0], tile[1, 0], tile[2, 0], tile[3, 0]
+    i0, i1, i2, i3 = tile[0, 1], tile[1, 1], tile[2, 1], tile[3, 1]
+    sums = np.empty((2, 2, 4))
+    for c in range(0, coil.shape[0], 2):
+        p, q = coil[c, 0, lo : lo + n], coil[c, 1, lo : lo + n]
+        v, w = coil[c + 1, 0, lo : lo + n], coil[c + 1, 1, lo : lo + n]
+        a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
+        c0, c1, c2, c3, d0, d1, d2, d3 = zero, zero, zero, zero, zero, zero, zero, zero
+        for i in range(n):
+            s, t, x, y = p[i], q[i], v[i], w[i]
+            a0 += r0[i] * s - i0[i] * t
+            b0 += r0[i] * t + i0[i] * s
+            c0 += r0[i] * x - i0[i] * y
+            d0 += r0[i] * y + i0[i] * x
+            a1 += r1[i] * s - i1[i] * t
+            b1 += r1[i] * t + i1[i] * s
+            c1 += r1[i] * x - i1[i] * y
+            d1 += r1[i] * y + i1[i] * x
+            a2 += r2[i] * s - i2[i] * t
+            b2 += r2[i] * t + i2[i] * s
+            c2 += r2[i] * x - i2[i] * y
+            d2 += r2[i] * y + i2[i] * x
+            a3 += r3[i] * s - i3[i] * t
+            b3 += r3[i] * t + i3[i] * s
+            c3 += r3[i] * x - i3[i] * y
+            d3 += r3[i] * y + i3[i] * x
+        sums[0, 0, 0], sums[0, 0, 1], sums[0, 0, 2], sums[0, 0, 3] = a0, a1, a2, a3
+        sums[0, 1, 0], sums[0, 1, 1], sums[0, 1, 2], sums[0, 1, 3] = b0, b1, b2, b3
+        sums[1, 0, 0], sums[1, 0, 1], sums[1, 0, 2], sums[1, 0, 3] = c0, c1, c2, c3
+        sums[1, 1, 0], sums[1, 1, 1], sums[1, 1, 2], sums[1, 1, 3] = d0, d1, d2, d3
+        for k in range(2):
+            for part in range(2):
+                for j in range(count):
+                    out[c + k, part, first + j] += sums[k, part, j]

@@ -46,7 +46,7 @@ class BlochOptions:
     spins_per_voxel: int = 1
     phase_convention: PhaseConvention = "pulseq"
     diffusion: Diffusion = "none"
-    rf_tolerance: float = 1e-6
+    rf_tolerance: float = 1e-7
     phase_tolerance: float = 1e-10
     motion_step: float = 1e-3
     threads: int | None = None

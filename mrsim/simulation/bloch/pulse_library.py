@@ -90,7 +90,7 @@ class PulseLibrary:
         if key not in self._known:
             steps, b1 = self._wave(number)
             self._known[key] = len(self._parts)
-            self._parts.append(self._split(steps, b1, dphi))
+            self._parts.append(self._split(*_merged(steps, b1, dphi)))
             offset = self._sequence.rf_events[number - 1].total_freq_offset(self._f0)
             self._lines.append(4 + int(np.searchsorted(self.offsets, offset)))
             self._table = None
@@ -124,6 +124,18 @@ class PulseLibrary:
         if self._table is None:
             self._table = _pack(self._parts, self._lines, self._stepping.scale.size)
         return self._table
+
+
+def _merged(steps: np.ndarray, b1: np.ndarray, dphi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join steps of constant B1 and field: one rotation, however long, is exact."""
+    rate = dphi / steps[:, None]
+    size = max(float(np.abs(b1).max(initial=0.0)), 1e-300)
+    span = np.maximum(np.abs(rate).max(axis=0, initial=0.0), 1e-300)
+    equal = (np.abs(np.diff(b1)) <= 1e-12 * size) & np.all(
+        np.abs(np.diff(rate, axis=0)) <= 1e-9 * span, axis=1
+    )
+    first = np.flatnonzero(np.concatenate([[True], ~equal]))
+    return np.add.reduceat(steps, first), b1[first], np.add.reduceat(dphi, first, axis=0)
 
 
 def carrier_offsets(sequence: Sequence, f0: float) -> np.ndarray:

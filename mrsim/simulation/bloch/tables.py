@@ -79,7 +79,8 @@ class Spins(NamedTuple):
     """Constant properties of N spins (float32 or float64 but for ``psi``).
 
     psi : (D, N) float64;  r1, r2 : (N,) [1/s];  m0 : (N,);  adc : (N,) [m^2/s];
-    b1 : (shims, 2, N) relative transmit field;  coil : (coils, 2, N) receive sensitivity, (0, 2, N) = 1;
+    b1 : (shims, 2, N) relative transmit field;  coil : (coils, 2, N) receive
+    sensitivity, an even number of coils, (0, 2, N) = one coil of 1;
     bound : (4 + k, N) of the bound pool: m0, rate free -> bound, rate bound -> free, r1 [1/s], then the
     absorption lineshape at each carrier offset [s]; (0, 0) without one;
     key : (N,) uint64 that seeds the random walk of each spin.
@@ -107,13 +108,10 @@ class State(NamedTuple):
 class Work(NamedTuple):
     """Buffers of one block of B spins.
 
-    phase : (B,) float64;  row : (12, B);  psi : (D, B) float64;  matrix : (rows, 2 B) samples of all spins
-    for the coils;  coil : (2 C, 2 B);  heard : (rows, 2 C).
+    phase : (B,) float64;  row : (12, B);  psi : (D, B) float64;  tile : (4, 2, B) four samples of every spin.
     """
 
     phase: np.ndarray
     row: np.ndarray
     psi: np.ndarray
-    matrix: np.ndarray
-    coil: np.ndarray
-    heard: np.ndarray
+    tile: np.ndarray
