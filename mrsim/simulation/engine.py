@@ -101,17 +101,20 @@ def _with_noise(
         for i, event in enumerate(events)
     ]
     if options.noise:
-        _add_noise(data, [e.dwell for e in events], covariance, rng)
+        add_noise(data, [e.dwell for e in events], covariance, rng)
     return RawData(
         data=tuple(data), sequence=sequence, scanner=scanner, prescription=prescription,
         readouts=line.readouts, recipe={"session": session.record(), "engine": report},
     )  # fmt: skip
 
 
-def _add_noise(
+def add_noise(
     data: list[np.ndarray], dwell: list[float], covariance: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Add noise to all readouts in blocks of equal shape, in play order."""
+    """Add noise to all readouts (coils, samples) in place, in play order.
+
+    dwell : of each readout [s];  covariance : (coils, coils) per hertz of bandwidth.
+    """
     start = 0
     while start < len(data):
         stop = start

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .constants import GAMMA_BAR
+from .encoding_space import Encoding, numbers
 from .rawdata import RawData
 
 _RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
@@ -27,74 +28,6 @@ _FLAGS = {
     "REVERSE": 21,
     "NAV": 22,
 }
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    if isinstance(value, str):
-        return tuple(float(v) for v in value.split())
-    return tuple(float(v) for v in np.atleast_1d(np.asarray(value, float)))
-
-
-class Encoding:
-    """Matrix, field of view, counters and centres of a scan, from labels and definitions or from k itself."""
-
-    def __init__(self, raw: RawData) -> None:
-        definitions = raw.sequence.definitions
-        readouts = raw.readouts
-        self.samples = max(readouts.offsets[p].shape[0] for p in set(readouts.pattern.tolist()))
-        self.cartesian = all(
-            np.ptp(o[:, 1:], axis=0).max() < 1e-3 * np.abs(o).max() for o in readouts.offsets
-        )
-        fov = _numbers(definitions.get("FOV", (0.0, 0.0, 0.0)))
-        self.oversampling = _numbers(definitions.get("ReadoutOversampling", 1.0))[0]
-        self._lines, self._partitions = self._counters(raw)
-        matrix = _numbers(definitions.get("MatrixEncoded", ()))
-        if len(matrix) < 3:
-            across = [int(c.max()) + 1 for c in (self._lines, self._partitions)]
-            matrix = (self.samples / self.oversampling, across[0], across[1])
-            wide = self.samples
-        else:
-            # An asymmetric echo has fewer samples than the matrix it is encoded on.
-            wide = round(matrix[0]) if matrix[0] >= self.samples else self.samples
-        self.encoded_x = wide if self.cartesian else round(matrix[0])
-        self.matrix = tuple(round(m) for m in matrix)
-        self.recon = tuple(round(m) for m in _numbers(definitions.get("MatrixRecon", matrix)))
-        self.fov = fov if len(fov) == 3 and min(fov) > 0 else self._fov_of_k(raw)
-        self.center = (
-            round(_numbers(definitions.get("KSpaceCenterLine", self.matrix[1] // 2))[0]),
-            round(_numbers(definitions.get("KSpaceCenterPartition", self.matrix[2] // 2))[0]),
-        )
-        self.acceleration = (
-            round(_numbers(definitions.get("AccelerationFactorPE", 1))[0]),
-            round(_numbers(definitions.get("AccelerationFactor3D", 1))[0]),
-        )
-
-    def _counters(self, raw: RawData) -> tuple[np.ndarray, np.ndarray]:
-        """LIN and PAR of every ADC event; ranked k where a foreign sequence carries no labels."""
-        if "LIN" in raw.sequence.labels or not self.cartesian:
-            return raw.sequence.label("LIN"), raw.sequence.label("PAR")
-        lines = np.zeros(raw.sequence.adc_blocks.size, np.int64)
-        partitions = np.zeros_like(lines)
-        for out, axis in ((lines, 1), (partitions, 2)):
-            k = raw.readouts.base[:, axis]
-            step = np.diff(np.unique(np.round(k, 3)))
-            if step.size:
-                out[raw.readouts.adc] = np.rint((k - k.min()) / step.min()).astype(np.int64)
-        return lines, partitions
-
-    @staticmethod
-    def _fov_of_k(raw: RawData) -> tuple[float, ...]:
-        """Field of view 1/dk per axis [m]; 1 m where an axis is not encoded."""
-        offsets = raw.readouts.offsets[int(raw.readouts.pattern[0])]
-        fov = [1.0 / max(abs(float(np.median(np.diff(offsets[:, 0])))), 1e-9)] if len(offsets) > 1 else [1.0]
-        for axis in (1, 2):
-            step = np.diff(np.unique(np.round(raw.readouts.base[:, axis], 3)))
-            fov.append(1.0 / float(step.min()) if step.size else 1.0)
-        return tuple(min(f, 10.0) for f in fov)
-
-    def counters(self) -> tuple[np.ndarray, np.ndarray]:
-        """LIN and PAR per ADC event."""
-        return self._lines, self._partitions
 
 
 def _flags(raw: RawData) -> np.ndarray:
@@ -139,11 +72,10 @@ def _heads(raw: RawData, encoding: Encoding, dtype: np.dtype[Any]) -> np.ndarray
     heads["position"] = np.asarray(p.center) * _RAS_TO_LPS * 1e3
     for name in ("read_dir", "phase_dir", "slice_dir"):
         heads[name] = np.asarray(getattr(p, name)) * _RAS_TO_LPS
-    lines, partitions = encoding.counters()
     idx = heads["idx"]
-    idx["kspace_encode_step_1"], idx["kspace_encode_step_2"] = lines, partitions
-    names = {"average": "AVG", "slice": "SLC", "contrast": "ECO", "phase": "PHS",
-             "repetition": "REP", "set": "SET", "segment": "SEG"}  # fmt: skip
+    idx["kspace_encode_step_1"], idx["kspace_encode_step_2"] = encoding.lines, encoding.partitions
+    idx["slice"], idx["repetition"] = encoding.slices, encoding.repetitions
+    names = {"average": "AVG", "contrast": "ECO", "phase": "PHS", "set": "SET", "segment": "SEG"}
     for field, label in names.items():
         idx[field] = sequence.label(label)
     return heads
@@ -167,13 +99,13 @@ def _parallel(x: Any, raw: RawData, encoding: Encoding) -> Any:
 
 def _sequence_parameters(x: Any, definitions: dict[str, Any]) -> Any:
     def milliseconds(name: str) -> list[float]:
-        return [round(v * 1e3, 6) for v in _numbers(definitions[name])] if name in definitions else []
+        return [round(v * 1e3, 6) for v in numbers(definitions[name])] if name in definitions else []
 
     return x.sequenceParametersType(
         TR=milliseconds("TR"),
         TE=milliseconds("TE"),
         TI=milliseconds("TI"),
-        flipAngle_deg=[round(math.degrees(v), 6) for v in _numbers(definitions.get("FlipAngle", ()))],
+        flipAngle_deg=[round(math.degrees(v), 6) for v in numbers(definitions.get("FlipAngle", ()))],
         sequence_type=str(definitions.get("SequenceKind", definitions.get("Name", "unknown"))),
         echo_spacing=milliseconds("EchoSpacing"),
     )
@@ -189,24 +121,25 @@ def _space(x: Any, matrix: tuple[int, ...], fov: tuple[float, ...]) -> Any:
 
 def _user_parameters(x: Any, raw: RawData) -> Any:
     definitions = raw.sequence.definitions
-    numbers = {"gamma_bar_hz_per_t": GAMMA_BAR}
+    doubles = {"gamma_bar_hz_per_t": GAMMA_BAR}
     if "PartialFourier" in definitions:
-        numbers["partial_fourier"] = min(_numbers(definitions["PartialFourier"]))
+        doubles["partial_fourier"] = min(numbers(definitions["PartialFourier"]))
     text = json.dumps(raw.recipe, sort_keys=True, allow_nan=False)
     return x.userParametersType(
-        userParameterDouble=[x.userParameterDoubleType(name=k, value=v) for k, v in numbers.items()],
+        userParameterDouble=[x.userParameterDoubleType(name=k, value=v) for k, v in doubles.items()],
         userParameterString=[x.userParameterStringType(name="mrsim_recipe", value=text)],
     )
 
 
 def _encoding_limits(x: Any, raw: RawData, encoding: Encoding) -> Any:
-    lines, partitions = encoding.counters()
     wide = encoding.encoded_x
-    labels = {"average": "AVG", "slice": "SLC", "contrast": "ECO", "repetition": "REP", "set": "SET"}
+    labels = {"average": "AVG", "contrast": "ECO", "set": "SET"}
     return x.encodingLimitsType(
         kspace_encoding_step_0=x.limitType(minimum=0, maximum=wide - 1, center=wide // 2),
-        kspace_encoding_step_1=_limit(x, lines, encoding.center[0]),
-        kspace_encoding_step_2=_limit(x, partitions, encoding.center[1]),
+        kspace_encoding_step_1=_limit(x, encoding.lines, encoding.center[0]),
+        kspace_encoding_step_2=_limit(x, encoding.partitions, encoding.center[1]),
+        slice=_limit(x, encoding.slices, 0),
+        repetition=_limit(x, encoding.repetitions, 0),
         **{name: _limit(x, raw.sequence.label(label), 0) for name, label in labels.items()},
     )
 
@@ -249,25 +182,13 @@ def header(raw: RawData) -> str:
                 encodingLimits=_encoding_limits(x, raw, encoding),
                 trajectory=x.trajectoryType.CARTESIAN if encoding.cartesian else x.trajectoryType.OTHER,
                 parallelImaging=_parallel(x, raw, encoding),
-                echoTrainLength=round(_numbers(definitions.get("TurboFactor", 1))[0]),
+                echoTrainLength=round(numbers(definitions.get("TurboFactor", 1))[0]),
             )
         ],
         sequenceParameters=_sequence_parameters(x, definitions),
         userParameters=_user_parameters(x, raw),
     )
     return str(document.toXML())
-
-
-def _trajectories(raw: RawData, encoding: Encoding) -> dict[int, np.ndarray]:
-    """Logical k of non-Cartesian readouts in units of 1/FOV, float32 (samples * 3,) per ADC event."""
-    if encoding.cartesian:
-        return {}
-    r = raw.readouts
-    fov = np.asarray(encoding.fov)
-    return {
-        int(i): ((r.base[n] + r.offsets[r.pattern[n]]) * fov).astype(np.float32).reshape(-1)
-        for n, i in enumerate(r.adc)
-    }
 
 
 def write_ismrmrd(path: str | Path, raw: RawData) -> None:
@@ -291,7 +212,7 @@ def write_ismrmrd(path: str | Path, raw: RawData) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     encoding = Encoding(raw)
     heads = _heads(raw, encoding, acquisition_header_dtype)
-    trajectories = _trajectories(raw, encoding)
+    trajectories = encoding.trajectories(raw)
     heads["trajectory_dimensions"][list(trajectories)] = 3
     try:
         with h5py.File(temporary, "w", libver="latest") as file:

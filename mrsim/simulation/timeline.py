@@ -248,6 +248,31 @@ def _readouts(sequence: Sequence, path: _Path, moments: _Moments, f0: float) -> 
     )  # fmt: skip
 
 
+def kspace_readouts(sequence: Sequence, *, f0: float) -> Readouts:
+    """Where in k-space every readout lies, of any sequence.
+
+    Parameters
+    ----------
+    sequence : Sequence
+    f0 : float
+        Centre frequency [Hz], for offsets given in ppm.
+
+    Raises
+    ------
+    UnsupportedSequenceError
+        If no readout follows a pulse: such a sequence has no raw data.
+    """
+    moments = _Moments(sequence)
+    path = _follow(sequence, moments)
+    readouts = _readouts(sequence, path, moments, f0)
+    if readouts.adc.size == 0:
+        raise UnsupportedSequenceError(
+            f"a readout must follow a pulse; the sequence has {sequence.rf_blocks.size} pulses and "
+            f"{sequence.adc_blocks.size} readouts. There is no signal to simulate."
+        )
+    return readouts
+
+
 def timeline(sequence: Sequence, *, f0: float) -> Timeline:
     """Analyse a sequence for the k-space engine.
 

@@ -10,13 +10,10 @@ from protocols import Sequence, infer_use
 
 from .fields import TIME
 from .program import Encoding, Rows, Window
-from .pulse_library import PulseLibrary
+from .pulse_library import Evaluate, PlayedPulse, PulseLibrary
 from .segments import cut_readout
 from .tables import FREE, PULSE, READ, Steps
 from .waveform import Integrals, Waveform
-
-Evaluate = Callable[[np.ndarray], np.ndarray]
-"""Phase integrals (n, D) at times (n,) from the start of a block."""
 
 _TAU2 = (2 * np.pi) ** 2
 
@@ -25,28 +22,31 @@ class BlockPlan:
     """What one block does, times [s] and phase integrals counted from its start.
 
     end : (D,) phase integrals over the whole block;
-    rf : start, end, integrals at both, number of the pulse; None without one;
+    rf : its pulse, None without one;
     runs : of its readout: time (r,), integrals (r, D), count (r,), rate (r, D), curve (r, D); or nothing.
     """
 
     def __init__(
-        self, sequence: Sequence, block: int, evaluate: Evaluate, how: Encoding, library: PulseLibrary
+        self,
+        sequence: Sequence,
+        block: int,
+        evaluate: Evaluate,
+        knots: np.ndarray,
+        how: Encoding,
+        library: PulseLibrary,
     ) -> None:
         self.end = evaluate(np.array([sequence.duration[block]]))[0]
-        self.rf: tuple[float, float, np.ndarray, np.ndarray, int] | None = None
         number = int(sequence.rf[block])
-        if number:
-            edges = library.edges(number)
-            if edges.size > 1:
-                phi = evaluate(edges)
-                self.rf = (float(edges[0]), float(edges[-1]), phi[0], phi[-1], library.add(number, phi))
+        self.rf: PlayedPulse | None = library.play(number, evaluate, knots) if number else None
         self.runs: tuple[np.ndarray, ...] = ()
         self.adc_start = np.inf
         event = sequence.adc_event(block)
         if event is not None:
             times = event.sample_times
             phi = evaluate(times)
-            count, rate, curve = cut_readout(phi, how.stepping.scale, how.tolerance, how.longest)
+            count, rate, curve = cut_readout(
+                phi, how.stepping.scale[: phi.shape[1]], how.tolerance, how.longest
+            )
             first = np.concatenate([[0], np.cumsum(count)[:-1]])
             self.runs = (times[first], phi[first], count, rate, curve)
             self.adc_start = float(times[0])
@@ -70,7 +70,9 @@ class Compiler:
         samples: int = 1 << 16, rows: int = 1 << 14,
     ) -> None:  # fmt: skip
         self.sequence, self.how = sequence, how
-        self.library = PulseLibrary(sequence, f0=how.f0, sign=how.sign, stepping=how.stepping)
+        self.library = PulseLibrary(
+            sequence, f0=how.f0, sign=how.sign, stepping=how.stepping, uniform_at=how.layout.uniform_at
+        )
         self._knots, self._samples, self._rows = knots, samples, rows
         self._plans: dict[tuple[int, ...], tuple[BlockPlan, Integrals]] = {}
         self._receiver: dict[int, np.ndarray] = {}
@@ -103,6 +105,8 @@ class Compiler:
         start, end = float(s.start[first]), float(s.start[stop - 1] + s.duration[stop - 1])
         knots = np.array([start]) if self._knots is None else self._knots(start, end)
         whole = None if self.how.repeats else self._integrals(first, stop, start, end)
+        if knots.size > 1:
+            self.library.forget()
         rows, steps = Rows(), _StepTable()
         receiver: list[np.ndarray] = []
         done, elapsed, samples = np.zeros(self.how.layout.size + self._more_knots(knots)), 0.0, 0
@@ -118,6 +122,7 @@ class Compiler:
         return Window(
             ops=rows.table(done.size, self.how.walk), steps=steps.table(done.size), samples=samples,
             receiver=np.concatenate(receiver) if receiver else np.zeros(0), knots=knots,
+            pulses=self.library.table(done.size),
         )  # fmt: skip
 
     def _more_knots(self, knots: np.ndarray) -> int:
@@ -133,7 +138,7 @@ class Compiler:
         wave = Waveform.of_blocks(s, blocks, start).rotated(how.rotation)
         if how.system.changes_waveforms:
             wave = how.system.play(_reach(wave, -before, end - start + after), 0.0, end - start)
-        elif how.layout.uniform:
+        elif how.pose is not None:
             wave = wave.with_axis(np.zeros((wave.left.shape[0], 2, 1)))
         if how.pose is not None:
             wave = _in_body(wave, how.pose, start)
@@ -147,14 +152,16 @@ class Compiler:
         if whole is not None:
             base = float(s.start[block]) - start
             evaluate = self._evaluator(whole, base, knots - start)
-            return BlockPlan(s, block, evaluate, self.how, self.library), whole, base
+            kinks = np.concatenate([whole.wave.times, knots - start]) - base
+            return BlockPlan(s, block, evaluate, kinks, self.how, self.library), whole, base
         events = (int(a[block]) for a in (s.rf, s.gx, s.gy, s.gz, s.adc))
         key = (*events, round(float(s.duration[block]) * 1e9))
         if key not in self._plans:
             wave = Waveform.of_blocks(s, [block], float(s.start[block])).rotated(self.how.rotation)
             integrals = Integrals(wave)
             evaluate = self._evaluator(integrals, 0.0, np.zeros(1))
-            self._plans[key] = BlockPlan(s, block, evaluate, self.how, self.library), integrals
+            plan = BlockPlan(s, block, evaluate, wave.times, self.how, self.library)
+            self._plans[key] = plan, integrals
         return (*self._plans[key], 0.0)
 
     def _evaluator(self, integrals: Integrals, base: float, knots: np.ndarray) -> Evaluate:
@@ -166,7 +173,7 @@ class Compiler:
             moment = integrals.moment(times)
             phi[:, :3] = moment[:, :3]
             phi[:, TIME] = times
-            if layout.uniform:
+            if moment.shape[1] > 3:
                 phi[:, layout.uniform_at] = moment[:, 3]
             if layout.maxwell:
                 phi[:, layout.maxwell_at : layout.maxwell_at + 4] = integrals.products(times)
@@ -186,23 +193,16 @@ class Compiler:
         """Write the operations of one block; return phases and time that are left to precess."""
         pending = _Pending(done, elapsed, integrals if self.how.walk else None, base)
         mark = _EchoPath(self, integrals, base, block) if self.how.path else None
-        reads_first = plan.rf is None or plan.adc_start < plan.rf[0]
+        reads_first = plan.rf is None or plan.adc_start < plan.rf.start
         if reads_first:
             self._read(block, plan, rows, steps, pending, samples, mark)
         if plan.rf is not None:
-            begin, end, phi0, phi1, pulse = plan.rf
-            pending.advance(rows, begin, phi0)
+            pending.advance(rows, plan.rf.start, plan.rf.before)
             event = self.sequence.rf_events[int(self.sequence.rf[block]) - 1]
             turn = self.how.sign * event.total_phase_offset(self.how.f0) / (2 * np.pi)
-            rows.add(
-                PULSE,
-                0.0,
-                np.zeros(plan.end.size),
-                link=pulse,
-                turn=turn,
-                shim=int(self.sequence.shim[block]),
-            )
-            pending.restart(end, phi1)
+            shim, nothing = int(self.sequence.shim[block]), np.zeros(plan.end.size)
+            rows.add(PULSE, 0.0, nothing, link=plan.rf.number, turn=turn, shim=shim)
+            pending.restart(plan.rf.end, plan.rf.after)
         if not reads_first:
             self._read(block, plan, rows, steps, pending, samples, mark)
         if mark is not None:

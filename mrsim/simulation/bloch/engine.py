@@ -160,9 +160,7 @@ class _Run:
         linear = gradients.field is None and not gradients.concomitant
         self._rigid = motion is not None and motion.is_rigid and linear
         self._deforms = motion is not None and not self._rigid
-        self._layout = FieldLayout(
-            uniform=self._rigid or gradients.changes_waveforms, maxwell=gradients.concomitant
-        )
+        self._layout = FieldLayout(maxwell=gradients.concomitant)
         self._spins = self._build_spins(seed)
         self.magnetization = np.zeros((3, cloud.size))
 
@@ -219,7 +217,7 @@ class _Run:
         return Encoding(
             layout=self._layout, rotation=self._machine.rotation, system=self._machine.gradients,
             pose=self._pose() if self._rigid else None, f0=self._machine.f0, sign=options.sign,
-            longest=128 if single else 512,
+            longest=16 if options.diffusion == "random_walk" else 128 if single else 512,
             tolerance=max(options.phase_tolerance, _SINGLE_TOLERANCE) if single else options.phase_tolerance,
             deforms=self._deforms, path=options.diffusion == "attenuation",
             walk=options.diffusion == "random_walk",
@@ -265,7 +263,7 @@ class _Run:
             if self._deforms:
                 assert self._cloud.motion is not None
                 psi = self._psi(self._cloud.motion.positions(self._cloud.position, window.knots))
-            heard = processor.play(window, compiler.library.table(), psi)
+            heard = processor.play(window, psi)
             parts.append(heard * np.exp(-1j * window.receiver))
             told(min(float(window.knots[0]) / whole, 1.0))
         told(1.0)

@@ -1,8 +1,8 @@
 """The encoding fields: which integrals over time multiply which maps over space.
 
-Field 0, 1, 2 are the world gradients with the coordinates, field 3 is time with the off-resonance. Others
-follow as they are needed: a homogeneous field (with 1), the four Maxwell terms, and for bodies that deform
-the coordinates at further moments.
+Field 0, 1, 2 are the world gradients with the coordinates, field 3 is time with the off-resonance, field 4
+is a homogeneous field with 1 (RF carriers, B0 eddy currents, shifts of a rigid body). Others follow as they
+are needed: the four Maxwell terms, and for bodies that deform the coordinates at further moments.
 
 Maxwell terms of a gradient set with symmetric coils at main field B0 (Bernstein et al., Magn Reson Med
 39:300-308, 1998): df = [(Gx z - Gz x / 2)^2 + (Gy z - Gz y / 2)^2] gamma-bar / (2 B0).
@@ -23,11 +23,10 @@ GRADIENTS, TIME = 3, 3
 class FieldLayout:
     """Which fields are there and where.
 
-    uniform : whether a homogeneous field follows the first four;  maxwell : whether Maxwell terms do;
+    maxwell : whether Maxwell terms follow the first five;
     knots : moments at which the coordinates of a deforming body are given, 1 for one that keeps its shape.
     """
 
-    uniform: bool = False
     maxwell: bool = False
     knots: int = 1
 
@@ -39,7 +38,7 @@ class FieldLayout:
     @property
     def maxwell_at(self) -> int:
         """Index of the first Maxwell term."""
-        return 4 + self.uniform
+        return 5
 
     @property
     def knots_at(self) -> int:
@@ -89,8 +88,7 @@ def spatial_factors(
         at = 0 if k == 0 else layout.knots_at + 3 * (k - 1)
         psi[at : at + 3] = (reached - center).T
     psi[TIME] = df
-    if layout.uniform:
-        psi[layout.uniform_at] = 1.0
+    psi[layout.uniform_at] = 1.0
     if layout.maxwell:
         psi[layout.maxwell_at : layout.maxwell_at + 4] = maxwell_maps(position.mean(axis=0), f0)
     return psi

@@ -165,9 +165,9 @@ def tile_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, tile: np.ndarray)
 def weigh(
     tile: np.ndarray, n: int, coil: np.ndarray, lo: int, first: int, count: int, out: np.ndarray
 ) -> None:
-    """Add the sums of a tile's samples over the spins, weighted by every coil, to ``out`` (coils, 2, samples).
+    """Add the sums of a tile over the spins, weighted by every coil, to ``out`` (coils, 2, samples).
 
-    A block of a complex matrix product: two coils by four samples are sixteen sums that stay in registers.
+    Part of a complex matrix product: two coils by four samples are sixteen sums that stay in registers.
     coil : (coils, 2, N) sensitivities of all spins, an even number of coils;  lo : first spin of the block.
     """
     zero = tile.dtype.type(0)

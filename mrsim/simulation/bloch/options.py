@@ -29,8 +29,8 @@ class BlochOptions:
         Random walk of every spin, exact in distribution for any waveform (not during RF pulses), or analytic
         attenuation exp(-b D) along the echo path that Pulseq's k-space convention follows.
     rf_tolerance : float
-        Error of a pulse [M0] that its time steps may leave by splitting relaxation from rotation; the
-        rotation itself is exact for the stored waveform.
+        Error of a pulse [M0] that its time steps may leave by splitting relaxation from rotation, and by
+        taking the mean of fields that change during a step; else it is exact for the stored waveform.
     phase_tolerance : float
         Largest phase error [cycles] of a readout sample by the recurrence's quadratic runs, in double
         precision; single precision allows 1e-6.
@@ -46,7 +46,7 @@ class BlochOptions:
     spins_per_voxel: int = 1
     phase_convention: PhaseConvention = "pulseq"
     diffusion: Diffusion = "none"
-    rf_tolerance: float = 1e-7
+    rf_tolerance: float = 1e-6
     phase_tolerance: float = 1e-10
     motion_step: float = 1e-3
     threads: int | None = None

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from .program import Window
-from .tables import Pulses, Spins, State, Work
+from .tables import Spins, State, Work
 
 LANES = 16
 BLOCK_BYTES = 8192
-"""Size of one array of a block: 2048 spins in single precision. The dozen arrays of a block fit the L2 cache."""
+"""Size of one array of a block: 2048 spins in single precision. A dozen of them fit the L2 cache."""
 
 
 def new_state(spins: Spins, *, walk: bool) -> State:
@@ -48,7 +48,7 @@ class Processor:
         self._lanes = min(LANES, -(-n // self._block))
         self._played = 0
 
-    def play(self, window: Window, pulses: Pulses, psi: np.ndarray | None = None) -> np.ndarray:
+    def play(self, window: Window, psi: np.ndarray | None = None) -> np.ndarray:
         """Play a window; return its signal (coils, samples) complex128 before receiver phases.
 
         psi : (D, N) spatial factors where they changed since the last window.
@@ -62,8 +62,8 @@ class Processor:
 
         def lane(number: int) -> None:
             play_lane(
-                number, self._lanes, self._block, self._played, window.ops, window.steps, pulses, self._spins,
-                self.state, self._work(), out[number],
+                number, self._lanes, self._block, self._played, window.ops, window.steps, window.pulses,
+                self._spins, self.state, self._work(), out[number],
             )  # fmt: skip
 
         if self._threads == 1 or self._lanes == 1:

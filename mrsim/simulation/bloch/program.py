@@ -16,7 +16,7 @@ import numpy as np
 from .fields import FieldLayout
 from .gradients import GradientSystem
 from .pulse_library import Stepping
-from .tables import Ops, Steps
+from .tables import Ops, Pulses, Steps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +56,8 @@ class Window:
     """A stretch of the sequence, compiled.
 
     ops, steps : operations and readout steps;  samples : how many ADC samples it has;
-    receiver : (samples,) receiver phase to take off [rad];  knots : times of the coordinates [s].
+    receiver : (samples,) receiver phase to take off [rad];  knots : times of the coordinates [s];
+    pulses : all pulses that the operations refer to.
     """
 
     ops: Ops
@@ -64,6 +65,7 @@ class Window:
     samples: int
     receiver: np.ndarray
     knots: np.ndarray
+    pulses: Pulses
 
 
 @dataclass

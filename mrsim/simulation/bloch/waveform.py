@@ -122,7 +122,7 @@ class Integrals:
     """Exact time integrals of a waveform, its products and its weights, from its start to any time."""
 
     def __init__(self, wave: Waveform) -> None:
-        self._wave = wave
+        self.wave = self._wave = wave
         self._width = np.diff(wave.times)
         self._slope = (wave.right - wave.left) / self._width[:, None]
         self._area = _running(0.5 * (wave.left + wave.right) * self._width[:, None])
