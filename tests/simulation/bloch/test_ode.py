@@ -19,20 +19,17 @@ from mrsim.simulation.bloch import BlochOptions, simulate_cloud
 
 from .sequences import Score, final, hard, knots, shaped, spins, trapezoid
 
-# What the issue asks for is 1e-4; splitting relaxation from rotation may leave 1e-6 per pulse (rf_tolerance).
-ASKED, REACHED = 1e-4, 3e-6
-# Whether carrier offsets and gradients that ramp during rectangles are drawn.
-CARRIERS, RAMPS = True, True
-COARSE = pytest.mark.xfail(strict=True, reason="one mean field per stretch of equal amplitude or raster step")
+# Single precision: round-off of some hundred steps of 1e-7 each; 1e-4 was asked for, 6e-6 is reached.
+SINGLE = 1e-5
 
 
-def bloch(cloud, sequence, point=0):
-    """Magnetization (3,) of one spin at the end by DOP853."""
+def bloch(cloud, sequence, point=0, path=None):
+    """Magnetization (3,) of one spin at the end by DOP853; ``path`` gives its position (3,) at a time."""
     r, b1 = cloud.position[point], cloud.b1[0, point]
     r1, r2, df, m0 = 1 / cloud.t1[point], 1 / cloud.t2[point], cloud.df[point], cloud.m0[point]
     m = np.array([0.0, 0.0, m0])
     for block in range(sequence.n_blocks):
-        event, gradients = sequence.rf_event(block), sequence.gradients(block)
+        event, gradients, start = sequence.rf_event(block), sequence.gradients(block), sequence.start[block]
         cuts = {0.0, float(sequence.duration[block])}
         for g in gradients:
             cuts |= set(map(float, g.times)) if g is not None else set()
@@ -55,9 +52,10 @@ def bloch(cloud, sequence, point=0):
             if event is not None and event.delay < middle < event.end:
                 amplitude = event.b1[np.searchsorted(edges, middle, side="right") - 1]
 
-            def slope(t, m, low=low, high=high, ends=ends, amplitude=amplitude, event=event):
+            def slope(t, m, low=low, high=high, ends=ends, amplitude=amplitude, event=event, start=start):
                 share = (t - low) / (high - low)
-                bz = df + sum(x * (e[0] + share * (e[1] - e[0])) for x, e in zip(r, ends, strict=True))
+                at = r if path is None else path(start + t)
+                bz = df + sum(x * (e[0] + share * (e[1] - e[0])) for x, e in zip(at, ends, strict=True))
                 b = 0.0
                 if event is not None:
                     phase = event.phase_offset + 2 * np.pi * event.freq_offset * (t - event.delay)
@@ -97,9 +95,8 @@ def cases(draw):
                 gradients[axis] = knots(np.linspace(0.0, 2.3e-3, 6), values)
         rf = None
         kind = draw(st.sampled_from(["none", "hard", "shaped"] if number_of_block else ["hard", "shaped"]))
-        phase, freq = number(-180, 180), number(-1000, 1000) * CARRIERS
+        phase, freq = number(-180, 180), number(-1000, 1000)
         if kind == "hard":
-            gradients = gradients if RAMPS else {}
             rf = hard(number(1, 180), phase, length=number(1e-4, 8e-4), freq=freq, delay=3e-4)
         elif kind == "shaped":
             b1 = [number(-400, 400) + 1j * number(-400, 400) for _ in range(12)]
@@ -118,34 +115,33 @@ QUIET = dict(
 )
 
 
-@COARSE
 @settings(max_examples=25, **QUIET)
 @given(cases())
-def test_random_sequences_in_double_precision(case):
-    error = np.abs(final(case.cloud, case.sequence)[:, 0] - bloch(case.cloud, case.sequence)).max()
-    assert error < REACHED
+def test_random_sequences_keep_the_tolerance_of_pulses(case):
+    """``rf_tolerance`` bounds what the steps of one pulse leave; 1e-9 is the integrator's own error."""
+    wanted, pulses = bloch(case.cloud, case.sequence), case.sequence.rf_blocks.size
+    for tolerance in (1e-3, 1e-6, 1e-8):
+        got = final(case.cloud, case.sequence, rf_tolerance=tolerance)[:, 0]
+        assert np.abs(got - wanted).max() < pulses * tolerance + 1e-9
 
 
-@COARSE
 @settings(max_examples=6, **QUIET)
 @given(cases())
 def test_random_sequences_in_single_precision(case):
     got = simulate_cloud(case.cloud, case.sequence, options=BlochOptions(threads=1)).magnetization[:, 0]
-    assert np.abs(got - bloch(case.cloud, case.sequence)).max() < ASKED
+    assert np.abs(got - bloch(case.cloud, case.sequence)).max() < SINGLE
 
 
-@COARSE
 @pytest.mark.parametrize("freq", [-900.0, 1000.0, 7000.0])
 def test_a_carrier_offset_is_a_continuous_wave(freq):
     """On the carrier's frequency a rectangle of 90 degrees leaves no longitudinal magnetization."""
     sequence = Score(1e-5).add(3e-3, rf=shaped(np.full(300, 250 / 3), 1e-5, freq=freq)).sequence()
-    assert abs(final(spins(df=np.array([freq])), sequence)[2, 0]) < 1e-6
+    assert abs(final(spins(df=np.array([freq])), sequence)[2, 0]) < 1e-12
 
 
-@COARSE
 def test_a_gradient_may_ramp_during_a_rectangular_pulse():
     """A rectangle is one stretch of equal amplitude, but the field within it is not."""
     gradient = knots([0.0, 0.5e-3, 1e-3], [0.0, 1e5, 0.0])
     sequence = Score().add(1e-3, rf=hard(90, length=1e-3), gx=gradient).sequence()
     cloud = spins(position=np.array([[0.02, 0.0, 0.0]]))
-    np.testing.assert_allclose(final(cloud, sequence)[:, 0], bloch(cloud, sequence), atol=1e-5)
+    np.testing.assert_allclose(final(cloud, sequence)[:, 0], bloch(cloud, sequence), atol=1e-6)
