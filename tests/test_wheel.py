@@ -22,6 +22,7 @@ DATA = (
     "protocols/library/*/*.toml",
     "mrsim/studies/library/*.toml",
     "mrsim/studies/templates/*",
+    "mrsim/simulation/bloch/*.cu*",
 )
 
 
@@ -85,7 +86,20 @@ def test_every_module_and_data_file_is_inside(names: set[str]) -> None:
 
 def test_nothing_else_is_inside(names: set[str]) -> None:
     endings = {PurePosixPath(name).suffix for name in names if not name.startswith(info_folder(names))}
-    assert endings <= {".py", ".typed", ".toml", ".h5", ".txt", ".html", ".css", ".js", ".j2", ".svg"}
+    assert endings <= {
+        ".py",
+        ".typed",
+        ".toml",
+        ".h5",
+        ".txt",
+        ".html",
+        ".css",
+        ".js",
+        ".j2",
+        ".svg",
+        ".cu",
+        ".cuh",
+    }
     assert not any("test" in PurePosixPath(name).parts[0] for name in names)
 
 

@@ -8,7 +8,8 @@ from .. import __version__
 from .guard import guarded
 from .library_commands import list_library, show
 from .run_commands import report, run, status
-from .stage_commands import evaluate, harmonize, recon, simulate
+from .simulate_command import simulate
+from .stage_commands import evaluate, harmonize, recon
 from .study_commands import init, plan, validate
 from .system_commands import doctor
 

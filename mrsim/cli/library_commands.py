@@ -79,7 +79,7 @@ def _harmonizers() -> "Table":
 
 
 def _phantoms() -> "Table":
-    from mrsim.studies.single import PHANTOM_NAMES
+    from mrsim.studies.single_simulate import PHANTOM_NAMES
 
     from .tables import table
 

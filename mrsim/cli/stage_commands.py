@@ -1,4 +1,4 @@
-"""simulate, recon, harmonize, evaluate: one stage on files that other programs read and write too."""
+"""recon, harmonize, evaluate: one stage on files that other programs read and write too."""
 
 import json
 from pathlib import Path
@@ -29,55 +29,6 @@ Param = Annotated[
         "--param", "-p", metavar="KEY=VALUE", help="Parameter of the method; repeatable.", show_default=False
     ),
 ]
-
-
-def simulate(
-    scanner: Annotated[
-        str, typer.Option("--scanner", metavar="NAME|FILE", help="Scanner.", show_default=False)
-    ],
-    phantom: Annotated[
-        str, typer.Option("--phantom", metavar="NAME|FILE", help="icbm152, shepp-logan or a file.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="RAW.h5", help="ISMRMRD file.", show_default=False)
-    ],
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", metavar="NAME|FILE", help="Protocol card.", show_default=False)
-    ] = None,
-    sequence: Annotated[
-        Path | None,
-        typer.Option("--sequence", metavar="FILE.seq", help="Pulseq file instead.", show_default=False),
-    ] = None,
-    voxel_size_mm: Annotated[
-        float | None,
-        typer.Option("--voxel-size-mm", min=0.3, max=10, help="Coarser than the card.", show_default=False),
-    ] = None,
-    phantom_voxel_size_mm: Annotated[
-        float, typer.Option("--phantom-voxel-size-mm", min=0.5, max=4, help="Grid of a library phantom.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the receiver noise.")] = 0,
-    coils: Annotated[
-        int | None, typer.Option("--coils", min=1, max=128, help="Loops of the array.", show_default=False)
-    ] = None,
-    noise: Annotated[bool, typer.Option(help="Receiver noise.")] = True,
-    debug: Debug = False,
-) -> None:
-    """Simulate one scan: phantom, sequence and scanner to ISMRMRD raw data."""
-    from mrsim.studies.single import simulate_file
-
-    simulate_file(
-        out,
-        protocol=protocol,
-        sequence=sequence,
-        scanner=scanner,
-        phantom=phantom,
-        voxel_size=None if voxel_size_mm is None else voxel_size_mm * 1e-3,
-        phantom_voxel_size=phantom_voxel_size_mm * 1e-3,
-        seed=seed,
-        coils=coils,
-        noise=noise,
-    )
-    print(f"wrote {out}; next: mrsim recon {out} --out IMAGE.nii.gz")
 
 
 def recon(

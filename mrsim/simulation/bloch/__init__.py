@@ -13,6 +13,8 @@ from .gradients import (
     SphericalHarmonicField,
 )
 from .options import BlochOptions
+from .scan import simulate_bloch
+from .spoiling import recommended_spins
 
 __all__ = [
     "BlochOptions",
@@ -24,5 +26,7 @@ __all__ = [
     "PolynomialField",
     "Signal",
     "SphericalHarmonicField",
+    "recommended_spins",
+    "simulate_bloch",
     "simulate_cloud",
 ]

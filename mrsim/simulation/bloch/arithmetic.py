@@ -35,6 +35,11 @@ def decay(u: Any) -> Any:
     raise NotImplementedError("only inside compiled code")
 
 
+def loss(u: Any) -> Any:
+    """1 - exp(-u) for u >= 0, to full relative precision however small u is."""
+    raise NotImplementedError("only inside compiled code")
+
+
 def rotation_series(u: Any) -> Any:
     """Return sin(w)/w and (1 - cos w)/w^2 as functions of u = w^2 <= 1, to the precision of u."""
     raise NotImplementedError("only inside compiled code")
@@ -87,6 +92,20 @@ def _decay64(u: Any) -> Any:
     return p * np.int64(exponent << np.int64(52)).view(np.float64)
 
 
+def _loss32(u: Any) -> Any:
+    t = min(u, _f(0.25))
+    small = t * (_f(1) - t * (_f(1 / 2) - t * (_f(1 / 6) - t * (
+        _f(1 / 24) - t * (_f(1 / 120) - t * _f(1 / 720))))))  # fmt: skip
+    return small if u < _f(0.25) else _f(1) - decay(u)
+
+
+def _loss64(u: Any) -> Any:
+    t = min(u, 0.25)
+    small = t * (1 - t * (1 / 2 - t * (1 / 6 - t * (1 / 24 - t * (1 / 120 - t * (1 / 720 - t * (
+        1 / 5040 - t * (1 / 40320 - t * (1 / 362880 - t * (1 / 3628800 - t / 39916800))))))))))  # fmt: skip
+    return small if u < 0.25 else 1.0 - decay(u)
+
+
 def _series32(u: Any) -> Any:
     q = u
     s = _f(1) + q * (_f(-1 / 6) + q * (_f(1 / 120) + q * (_f(-1 / 5040) + q * _f(1 / 362880))))
@@ -111,4 +130,5 @@ def _by_precision(stub: Any, single: Any, double: Any) -> None:
 
 _by_precision(turn, _turn32, _turn64)
 _by_precision(decay, _decay32, _decay64)
+_by_precision(loss, _loss32, _loss64)
 _by_precision(rotation_series, _series32, _series64)

@@ -13,6 +13,7 @@ from protocols import Sequence
 
 from .compiler import Compiler
 from .fields import FieldLayout, spatial_factors
+from .gpu import GpuProcessor
 from .gradients import GradientSystem
 from .lineshape import lineshape
 from .options import BlochOptions
@@ -271,10 +272,11 @@ class _Run:
         sensitivity = self._cloud.sensitivity
         return np.concatenate(parts, axis=1)[: 1 if sensitivity is None else len(sensitivity)]
 
-    def _processor(self) -> Processor:
-        return Processor(
-            self._spins, walk=self._options.diffusion == "random_walk", threads=self._options.workers
-        )
+    def _processor(self) -> Processor | GpuProcessor:
+        walk = self._options.diffusion == "random_walk"
+        if self._options.device != "cpu":
+            return GpuProcessor(self._spins, walk=walk, device=self._options.device)
+        return Processor(self._spins, walk=walk, threads=self._options.workers)
 
 
 def _split(values: np.ndarray, kind: Any) -> np.ndarray:

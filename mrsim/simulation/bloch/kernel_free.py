@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from .arithmetic import OPTIONS, decay, turn
+from .arithmetic import OPTIONS, loss, turn
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
@@ -42,25 +42,28 @@ def wrap(phase: np.ndarray, u: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def decays(time: float, r1: np.ndarray, r2: np.ndarray, e1: np.ndarray, e2: np.ndarray) -> None:
-    """Longitudinal and transverse decay over ``time`` [s]."""
+def losses(time: float, r1: np.ndarray, r2: np.ndarray, k1: np.ndarray, k2: np.ndarray) -> None:
+    """Shares 1 - exp(-t R) that relax over ``time`` [s].
+
+    What is lost, not what is left: in single precision 1 - 1e-6 has one digit of the 1e-6.
+    """
     for i in range(r1.size):
         t = r1.dtype.type(time)
-        e1[i] = decay(t * r1[i])
-        e2[i] = decay(t * r2[i])
+        k1[i] = loss(t * r1[i])
+        k2[i] = loss(t * r2[i])
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def precess(
-    x: np.ndarray, y: np.ndarray, z: np.ndarray, u: np.ndarray, e1: np.ndarray, e2: np.ndarray, m0: np.ndarray
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, u: np.ndarray, k1: np.ndarray, k2: np.ndarray, m0: np.ndarray
 ) -> None:
     """Turn by ``u`` [cycles] and relax."""
     for i in range(x.size):
         c, s = turn(u[i])
-        a, b = x[i], y[i]
-        x[i] = (a * c + b * s) * e2[i]
-        y[i] = (b * c - a * s) * e2[i]
-        z[i] = m0[i] + (z[i] - m0[i]) * e1[i]
+        a, b = x[i] - x[i] * k2[i], y[i] - y[i] * k2[i]
+        x[i] = a * c + b * s
+        y[i] = b * c - a * s
+        z[i] += (m0[i] - z[i]) * k1[i]
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]

@@ -6,10 +6,10 @@ import numpy as np
 from numba import njit
 
 from .arithmetic import OPTIONS
-from .kernel_free import add_phases, decays, diffuse, exchange, precess, wrap
-from .kernel_pulse import play_pulse
+from .kernel_free import add_phases, diffuse, exchange, losses, precess, wrap
+from .kernel_pulse import apply_map, make_map, play_pulse
 from .kernel_read import anchor, factor, sum_curved, sum_linear, tile_curved, tile_linear, weigh
-from .tables import FREE, PULSE, Ops, Pulses, Spins, State, Steps, Work
+from .tables import FREE, PULSE, Maps, Ops, Pulses, Spins, State, Steps, Work
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
@@ -19,7 +19,7 @@ def _free(
 ) -> None:  # fmt: skip
     n = x.size
     r1, r2, m0 = spins.r1[lo : lo + n], spins.r2[lo : lo + n], spins.m0[lo : lo + n]
-    u, e1, e2 = work.row[0, :n], work.row[1, :n], work.row[2, :n]
+    u, k1, k2 = work.row[0, :n], work.row[1, :n], work.row[2, :n]
     phase = work.phase[:n]
     add_phases(work.psi, ops.dphi[op], phase)
     if shift.shape[1]:
@@ -29,12 +29,12 @@ def _free(
             for i in range(n):
                 work.psi[d, i] += shift[d, i] - before[d, i]
     wrap(phase, u)
-    decays(ops.time[op], r1, r2, e1, e2)
+    losses(ops.time[op], r1, r2, k1, k2)
     if zb.size:
         for i in range(n):
-            e1[i] = 1
+            k1[i] = 0
         exchange(ops.time[op], r1, m0, spins.bound, lo, z, zb)
-    precess(x, y, z, u, e1, e2, m0)
+    precess(x, y, z, u, k1, k2, m0)
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
@@ -73,7 +73,7 @@ def _weigh(
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def play_block(
     lo: int, hi: int, base: int, ops: Ops, steps: Steps, pulses: Pulses, spins: Spins, state: State,
-    work: Work, out: np.ndarray,
+    maps: Maps, work: Work, out: np.ndarray,
 ) -> None:  # fmt: skip
     """Play all operations on the spins lo..hi; add their signal to ``out`` (coils, 2, samples) float64."""
     n = hi - lo
@@ -84,6 +84,8 @@ def play_block(
     work.psi[:, :n] = spins.psi[:, lo:hi]
     if shift.shape[1]:
         work.psi[:3, :n] += shift
+    for k in range(maps.make.shape[0]):
+        make_map(maps.table[maps.make[k, 0]], lo, n, spins, pulses, maps.make[k, 1], maps.make[k, 2], work)
     known = -1
     a, b, u = work.row[6, :n], work.row[7, :n], work.row[0, :n]
     for op in range(ops.kind.size):
@@ -93,7 +95,13 @@ def play_block(
             if shift.shape[1]:
                 known = -1
         elif kind == PULSE:
-            play_pulse(x, y, z, zb, lo, spins, pulses, ops.link[op], ops.turn[op], ops.shim[op], work)
+            at = maps.use[op]
+            if at >= 0:
+                apply_map(x, y, z, maps.table[at], lo, ops.turn[op])
+            else:
+                m0 = spins.m0[lo:hi]
+                pulse, shim = ops.link[op], ops.shim[op]
+                play_pulse(x, y, z, zb, m0, lo, spins, pulses, pulse, ops.turn[op], shim, work)
         else:
             known = _samples(op, n, ops, steps, known, r2, adc, work)
             add_phases(work.psi, ops.dphi[op], work.phase[:n])
@@ -110,9 +118,9 @@ def play_block(
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def play_lane(
     lane: int, lanes: int, block: int, base: int, ops: Ops, steps: Steps, pulses: Pulses, spins: Spins,
-    state: State, work: Work, out: np.ndarray,
+    state: State, maps: Maps, work: Work, out: np.ndarray,
 ) -> None:  # fmt: skip
     """Play every ``lanes``-th block of ``block`` spins, starting with number ``lane``."""
     total = spins.r1.size
     for lo in range(lane * block, total, lanes * block):
-        play_block(lo, min(lo + block, total), base, ops, steps, pulses, spins, state, work, out)
+        play_block(lo, min(lo + block, total), base, ops, steps, pulses, spins, state, maps, work, out)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from .arithmetic import OPTIONS, decay, rotation_series
-from .kernel_free import add_phases, decays, exchange
+from .kernel_free import add_phases, exchange, losses
 from .tables import Pulses, Spins, Work
 
 _TAU = 2 * math.pi
@@ -20,18 +20,18 @@ _TAU = 2 * math.pi
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _relax(
-    x: np.ndarray, y: np.ndarray, z: np.ndarray, e1: np.ndarray, e2: np.ndarray, m0: np.ndarray
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, k1: np.ndarray, k2: np.ndarray, m0: np.ndarray
 ) -> None:
     for i in range(x.size):
-        x[i] *= e2[i]
-        y[i] *= e2[i]
-        z[i] = m0[i] + (z[i] - m0[i]) * e1[i]
+        x[i] -= x[i] * k2[i]
+        y[i] -= y[i] * k2[i]
+        z[i] += (m0[i] - z[i]) * k1[i]
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _rotate(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, re: float, im: float, px: np.ndarray, py: np.ndarray,
-    w: np.ndarray, e1: np.ndarray, e2: np.ndarray, m0: np.ndarray,
+    w: np.ndarray, k1: np.ndarray, k2: np.ndarray, m0: np.ndarray,
 ) -> None:  # fmt: skip
     """Rotate about (B1, w) [rad] with the transmit field (px, py) of each spin, then relax.
 
@@ -46,10 +46,12 @@ def _rotate(
         ax = my * bz - mz * by
         ay = mz * bx - mx * bz
         az = mx * by - my * bx
-        x[i] = (mx + s * ax + c * (ay * bz - az * by)) * e2[i]
-        y[i] = (my + s * ay + c * (az * bx - ax * bz)) * e2[i]
-        mz = mz + s * az + c * (ax * by - ay * bx)
-        z[i] = m0[i] + (mz - m0[i]) * e1[i]
+        mx += s * ax + c * (ay * bz - az * by)
+        my += s * ay + c * (az * bx - ax * bz)
+        mz += s * az + c * (ax * by - ay * bx)
+        x[i] = mx - mx * k2[i]
+        y[i] = my - my * k2[i]
+        z[i] = mz + (m0[i] - mz) * k1[i]
 
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
@@ -64,25 +66,24 @@ def _saturate(
 
 @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def play_pulse(
-    x: np.ndarray, y: np.ndarray, z: np.ndarray, zb: np.ndarray, lo: int, spins: Spins, pulses: Pulses,
-    number: int, phase: float, shim: int, work: Work,
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, zb: np.ndarray, m0: np.ndarray, lo: int, spins: Spins,
+    pulses: Pulses, number: int, phase: float, shim: int, work: Work,
 ) -> None:  # fmt: skip
-    """Play one pulse with RF phase ``phase`` [cycles] on the spins from ``lo`` on."""
+    """Play one pulse of RF phase ``phase`` [cycles] on the spins from ``lo`` on, with equilibrium ``m0``."""
     n = x.size
-    r1, r2, m0 = spins.r1[lo : lo + n], spins.r2[lo : lo + n], spins.m0[lo : lo + n]
+    r1, r2 = spins.r1[lo : lo + n], spins.r2[lo : lo + n]
     px, py = spins.b1[shim, 0, lo : lo + n], spins.b1[shim, 1, lo : lo + n]
-    w, e1, e2, h1, h2 = (
-        work.row[0, :n], work.row[1, :n], work.row[2, :n], work.row[3, :n], work.row[4, :n]
-    )  # fmt: skip
+    w, k1, k2 = work.row[0, :n], work.row[1, :n], work.row[2, :n]
+    h1, h2 = work.row[3, :n], work.row[4, :n]
     two_pools = zb.size > 0
     c, s = math.cos(_TAU * phase), math.sin(_TAU * phase)
     for run in range(pulses.pulse[number], pulses.pulse[number + 1]):
         dt = pulses.dt[run]
-        decays(0.5 * dt, r1, r2, h1, h2)
+        losses(0.5 * dt, r1, r2, h1, h2)
         for i in range(n):
             if two_pools:
-                h1[i] = 1
-            e1[i], e2[i] = h1[i] * h1[i], h2[i] * h2[i]
+                h1[i] = 0
+            k1[i], k2[i] = h1[i] * (2 - h1[i]), h2[i] * (2 - h2[i])
         _relax(x, y, z, h1, h2, m0)
         last = pulses.run[run + 1] - 1
         for step in range(pulses.run[run], last + 1):
@@ -97,8 +98,45 @@ def play_pulse(
                 _saturate(zb, re * re + im * im, dt, px, py, line)
             re, im = re * c - im * s, im * c + re * s
             if step < last:
-                _rotate(x, y, z, re, im, px, py, w, e1, e2, m0)
+                _rotate(x, y, z, re, im, px, py, w, k1, k2, m0)
             else:
                 _rotate(x, y, z, re, im, px, py, w, h1, h2, m0)
             if two_pools:
                 exchange(0.5 * dt, r1, m0, spins.bound, lo, z, zb)
+
+
+@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def make_map(
+    table: np.ndarray, lo: int, n: int, spins: Spins, pulses: Pulses, number: int, shim: int, work: Work
+) -> None:
+    """Affine map of one pulse of phase 0 for the spins from ``lo`` on: it is linear in M but for recovery.
+
+    table : (12, N), rows 0 to 8 the images of the unit vectors x, y, z, rows 9 to 11 that of zero.
+    """
+    none = spins.m0[:0]
+    for column in range(4):
+        x = table[3 * column, lo : lo + n]
+        y = table[3 * column + 1, lo : lo + n]
+        z = table[3 * column + 2, lo : lo + n]
+        m0 = work.row[5, :n]
+        for i in range(n):
+            x[i], y[i], z[i] = column == 0, column == 1, column == 2
+            m0[i] = spins.m0[lo + i] if column == 3 else 0
+        play_pulse(x, y, z, none, m0, lo, spins, pulses, number, 0.0, shim, work)
+
+
+@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+def apply_map(x: np.ndarray, y: np.ndarray, z: np.ndarray, table: np.ndarray, lo: int, phase: float) -> None:
+    """Play a pulse by its map, with RF phase ``phase`` [cycles]: turn back, map, turn forth."""
+    n = x.size
+    c, s = x.dtype.type(math.cos(_TAU * phase)), x.dtype.type(math.sin(_TAU * phase))
+    xx, yx, zx = table[0, lo : lo + n], table[1, lo : lo + n], table[2, lo : lo + n]
+    xy, yy, zy = table[3, lo : lo + n], table[4, lo : lo + n], table[5, lo : lo + n]
+    xz, yz, zz = table[6, lo : lo + n], table[7, lo : lo + n], table[8, lo : lo + n]
+    x0, y0, z0 = table[9, lo : lo + n], table[10, lo : lo + n], table[11, lo : lo + n]
+    for i in range(n):
+        a, b, d = x[i] * c + y[i] * s, y[i] * c - x[i] * s, z[i]
+        p = xx[i] * a + xy[i] * b + xz[i] * d + x0[i]
+        q = yx[i] * a + yy[i] * b + yz[i] * d + y0[i]
+        z[i] = zx[i] * a + zy[i] * b + zz[i] * d + z0[i]
+        x[i], y[i] = p * c - q * s, p * s + q * c

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -66,6 +67,8 @@ class BlochOptions:
         ):  # fmt: skip
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be {low:g}..{high:g}; got {getattr(self, name)}.")
+        if re.fullmatch(r"cpu|cuda:\d{1,3}", self.device) is None:
+            raise ValueError(f"device must be cpu or cuda:N; got {self.device!r}.")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1; got {self.threads}.")
 

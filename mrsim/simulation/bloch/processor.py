@@ -13,11 +13,17 @@ from typing import Any
 import numpy as np
 
 from .program import Window
-from .tables import Spins, State, Work
+from .tables import PULSE, Maps, Spins, State, Work
 
 LANES = 16
 BLOCK_BYTES = 8192
 """Size of one array of a block: 2048 spins in single precision. A dozen of them fit the L2 cache."""
+
+
+OFTEN = 6
+"""A map costs as much as four pulses; from this many uses in a window on it is made and kept."""
+MAP_BYTES = 1 << 30
+"""Memory that maps of pulses may take."""
 
 
 def new_state(spins: Spins, *, walk: bool) -> State:
@@ -47,6 +53,30 @@ class Processor:
         self._block = int(np.clip(-(-n // (LANES * 16)) * 16, 64, most))
         self._lanes = min(LANES, -(-n // self._block))
         self._played = 0
+        self._maps: dict[tuple[int, int], int] = {}
+        room = MAP_BYTES // max(12 * n * spins.r1.itemsize, 1)
+        mappable = not spins.bound.size and not walk
+        self._table = np.empty((min(room, 16) if mappable else 0, 12, n), spins.r1.dtype)
+
+    def _map_pulses(self, window: Window) -> Maps:
+        """Choose which pulses of a window are played by maps; memory is taken when one is written."""
+        ops, use = window.ops, np.full(window.ops.kind.size, -1, np.int64)
+        rows = np.flatnonzero(ops.kind == PULSE)
+        kinds, which, times = np.unique(
+            np.stack([ops.link[rows], ops.shim[rows]], axis=1),
+            axis=0,
+            return_inverse=True,
+            return_counts=True,
+        )
+        make: list[tuple[int, int, int]] = []
+        for k, ((pulse, shim), count) in enumerate(zip(kinds.tolist(), times.tolist(), strict=True)):
+            if (pulse, shim) not in self._maps:
+                if count < OFTEN or len(self._maps) == self._table.shape[0]:
+                    continue
+                self._maps[pulse, shim] = len(self._maps)
+                make.append((self._maps[pulse, shim], pulse, shim))
+            use[rows[which.reshape(-1) == k]] = self._maps[pulse, shim]
+        return Maps(use=use, make=np.array(make, np.int64).reshape(-1, 3), table=self._table)
 
     def play(self, window: Window, psi: np.ndarray | None = None) -> np.ndarray:
         """Play a window; return its signal (coils, samples) complex128 before receiver phases.
@@ -57,13 +87,16 @@ class Processor:
 
         if psi is not None:
             self._spins = self._spins._replace(psi=psi)
+            # Pulses of another window are other pulses, and so are the fields.
+            self._maps.clear()
+        maps = self._map_pulses(window)
         coils = max(self._spins.coil.shape[0], 1)
         out = np.zeros((self._lanes, coils, 2, window.samples))
 
         def lane(number: int) -> None:
             play_lane(
                 number, self._lanes, self._block, self._played, window.ops, window.steps, window.pulses,
-                self._spins, self.state, self._work(), out[number],
+                self._spins, self.state, maps, self._work(), out[number],
             )  # fmt: skip
 
         if self._threads == 1 or self._lanes == 1:

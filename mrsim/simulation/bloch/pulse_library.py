@@ -133,8 +133,8 @@ class PulseLibrary:
         phi, middle = evaluate(edges), evaluate(0.5 * (edges[1:] + edges[:-1]))
         scale = how.scale[: phi.shape[1]]
         bend = _TAU * np.abs(middle - 0.5 * (phi[1:] + phi[:-1])) @ scale
-        # Second Magnus term of a field that changes linearly: angle of B1 times change of the other angle over
-        # 12; the change is eight times the bend in the middle.
+        # Second Magnus term of a field that changes linearly: angle of B1 times change of the other
+        # angle / 12; the change is eight times the bend in the middle.
         error = 8.0 * bend * _TAU * np.abs(b1) * how.b1 * steps / 12.0
         allowed = how.tolerance * steps / steps.sum()
         parts = np.ceil(np.sqrt(error / allowed)).clip(1, 10_000).astype(np.int64)

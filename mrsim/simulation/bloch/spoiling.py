@@ -16,8 +16,7 @@ from .engine import Machine
 from .options import BlochOptions
 
 FEW, MANY = 16, 64
-"""Spins per voxel by default: without winding-up (dephasing along the readout, T2'), and with it. How close 64
-spins come to phase graphs is a test."""
+"""Spins per voxel by default: without winding-up (dephasing along the readout, T2'), and with it."""
 _NOTICEABLE = 0.1
 """Net moment between pulses [cycles per voxel] above which an isochromat is not a voxel."""
 
@@ -48,9 +47,8 @@ def dephasing_notes(
         cycles = float(np.abs(cloud.voxel.T @ (machine.rotation @ net_moments(sequence))).max())
         if cycles > _NOTICEABLE and sequence.rf_blocks.size > 2:
             notes.append(
-                f"each point is one isochromat, but the sequence leaves {cycles:.2g} cycles of dephasing across "
-                f"a voxel between pulses: as an object made of voxels the signal is wrong; use {MANY} spins per "
-                "voxel"
+                f"each point is one isochromat, but there are {cycles:.2g} cycles of dephasing in a "
+                f"voxel: as an object made of voxels the signal is wrong; use {MANY} spins per voxel"
             )
     if np.isfinite(cloud.t2_prime).any():
         notes.append(

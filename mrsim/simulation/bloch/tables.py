@@ -105,6 +105,18 @@ class State(NamedTuple):
     walk: np.ndarray
 
 
+class Maps(NamedTuple):
+    """Pulses that are played often, as affine maps of each spin.
+
+    use : (ops,) number of the map that a PULSE takes, -1 = play it step by step;
+    make : (k, 3) maps to make first: number, pulse, shim;  table : (maps, 12, N), see `make_map`.
+    """
+
+    use: np.ndarray
+    make: np.ndarray
+    table: np.ndarray
+
+
 class Work(NamedTuple):
     """Buffers of one block of B spins.
 
