@@ -201,8 +201,8 @@ def simulate(
     if engine == "bloch":
         report = told["report"]
         print(
-            f"{report['spins']} spins ({report['spins_per_voxel']} per point), {report['precision']} precision "
-            f"on {report['device']}, phases as of {report['phase_convention']}"
+            f"{report['spins']} spins ({report['spins_per_voxel']} per point), {report['precision']} "
+            f"precision on {report['device']}, phases as of {report['phase_convention']}"
         )
     for note in told["notes"]:
         print(f"note: {note}")

@@ -25,7 +25,7 @@ class Encoding:
     """How the readouts of a scan fill k-space.
 
     Sequences of ours say it by labels and definitions. Of others it is read off k-space: lines and partitions
-    by rank, slices by the carrier offset of the excitation, repetitions by how often a line has been seen; a
+    by rank, slices by the plane that the excitation meets, repetitions by how often a line has been seen; a
     trajectory that is not a set of equal lines along the readout axis is stored sample by sample.
     """
 
@@ -40,7 +40,7 @@ class Encoding:
         self.cartesian = _along_read(raw) and (self.labelled or _equal_lines(raw))
         self.oversampling = numbers(definitions.get("ReadoutOversampling", 1.0))[0]
         self.lines, self.partitions = self._counters(raw)
-        self.slices, self.repetitions = self._stack(raw)
+        self.slices, self.repetitions, self.slice_shift = self._stack(raw)
         self.fov = self._field_of_view(raw)
         matrix = numbers(definitions.get("MatrixEncoded", ()))
         if len(matrix) < 3:
@@ -74,22 +74,25 @@ class Encoding:
                 out[raw.readouts.adc] = np.rint((k - k.min()) / step).astype(np.int64)
         return lines, partitions
 
-    def _stack(self, raw: RawData) -> tuple[np.ndarray, np.ndarray]:
-        """SLC and REP of every ADC event."""
+    def _stack(self, raw: RawData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """SLC, REP and shift of the slice along the logical axes [m] of every ADC event."""
+        count = raw.sequence.adc_blocks.size
+        shift = np.zeros((count, 3))
         if raw.sequence.labels or raw.sequence.rf_blocks.size == 0:
-            return raw.sequence.label("SLC"), raw.sequence.label("REP")
-        offsets = _excitation_offsets(raw)
-        slices = np.zeros(raw.sequence.adc_blocks.size, np.int64)
-        repetitions = np.zeros_like(slices)
-        _, rank = np.unique(np.round(offsets, 1), return_inverse=True)
+            return raw.sequence.label("SLC"), raw.sequence.label("REP"), shift
+        where = _excited_planes(raw)
+        planes, rank = np.unique(np.round(where, 6), axis=0, return_inverse=True)
+        slices, repetitions = np.zeros(count, np.int64), np.zeros(count, np.int64)
         slices[raw.readouts.adc] = rank.reshape(-1)
+        if len(planes) > 1:
+            shift[raw.readouts.adc] = where
         seen: dict[tuple[float, ...], int] = {}
         for r, adc in enumerate(raw.readouts.adc.tolist()):
             first = _positions(raw, r)[[0, -1]]
             key = (int(slices[adc]), *np.round(first.reshape(-1) / max(self._k_max.max(), 1e-9), 4).tolist())
             repetitions[adc] = seen.get(key, 0)
             seen[key] = int(repetitions[adc]) + 1
-        return slices, repetitions
+        return slices, repetitions, shift
 
     def _field_of_view(self, raw: RawData) -> tuple[float, ...]:
         """Field of view [m]: the definition (old files write mm), else 1/dk per axis."""
@@ -167,15 +170,21 @@ def _line_step(k: np.ndarray, largest: float) -> float:
     return float(gaps.min()) if gaps.size else 0.0
 
 
-def _excitation_offsets(raw: RawData) -> np.ndarray:
-    """Carrier offset [Hz] of the excitation before each readout with signal."""
+def _excited_planes(raw: RawData) -> np.ndarray:
+    """Centre of the plane excited before each readout with signal, along the logical axes [m], (n, 3).
+
+    The carrier offset f meets the spins where g.r = f, with g the gradient at the centre of the pulse.
+    """
     from protocols import infer_use
 
     sequence, f0 = raw.sequence, raw.scanner.f0
-    events = [sequence.rf_events[int(sequence.rf[b]) - 1] for b in sequence.rf_blocks]
-    current, offsets = 0.0, np.zeros(len(events))
-    for i, event in enumerate(events):
+    planes, current = np.zeros((sequence.rf_blocks.size, 3)), np.zeros(3)
+    for i, block in enumerate(sequence.rf_blocks):
+        event = sequence.rf_events[int(sequence.rf[block]) - 1]
         if infer_use(event) == "excitation" or i == 0:
-            current = event.total_freq_offset(f0)
-        offsets[i] = current
-    return np.asarray(offsets[raw.readouts.pulse])
+            played = sequence.gradients(block)
+            g = np.array([0.0 if e is None else np.interp(event.center, e.times, e.values) for e in played])
+            size = float(g @ g)
+            current = event.total_freq_offset(f0) * g / size if size > 0 else np.zeros(3)
+        planes[i] = current
+    return np.asarray(planes[raw.readouts.pulse])

@@ -61,15 +61,11 @@ def _heads(raw: RawData, encoding: Encoding, dtype: np.dtype[Any]) -> np.ndarray
     heads["sample_time_us"] = [e.dwell * 1e6 for e in events]
     for c in range(raw.channels):
         heads["channel_mask"][:, c // 64] |= np.uint64(1 << (c % 64))
-    center_of = {
-        i: int(
-            np.argmin(np.abs(raw.readouts.base[r, 0] + raw.readouts.offsets[raw.readouts.pattern[r]][:, 0]))
-        )
-        for r, i in enumerate(raw.readouts.adc.tolist())
-    }
+    center_of = {i: _center_sample(raw, r) for r, i in enumerate(raw.readouts.adc.tolist())}
     heads["center_sample"] = [center_of.get(i, 0) for i in range(count)]
     p = raw.prescription
-    heads["position"] = np.asarray(p.center) * _RAS_TO_LPS * 1e3
+    axes = np.stack([p.read_dir, p.phase_dir, p.slice_dir])
+    heads["position"] = (np.asarray(p.center) + encoding.slice_shift @ axes) * _RAS_TO_LPS * 1e3
     for name in ("read_dir", "phase_dir", "slice_dir"):
         heads[name] = np.asarray(getattr(p, name)) * _RAS_TO_LPS
     idx = heads["idx"]
@@ -79,6 +75,13 @@ def _heads(raw: RawData, encoding: Encoding, dtype: np.dtype[Any]) -> np.ndarray
     for field, label in names.items():
         idx[field] = sequence.label(label)
     return heads
+
+
+def _center_sample(raw: RawData, readout: int) -> int:
+    """Sample nearest the centre of k-space along the readout; of two equally near ones the later."""
+    r = raw.readouts
+    k = np.abs(r.base[readout, 0] + r.offsets[r.pattern[readout]][:, 0])
+    return int(np.flatnonzero(k <= k.min() + 1e-3 * max(float(k.max()), 1e-9) / k.size)[-1])
 
 
 def _limit(x: Any, values: np.ndarray, center: int) -> Any:

@@ -182,7 +182,7 @@ def _exact(
 ) -> Any:  # fmt: skip
     from dataclasses import replace
 
-    from mrsim.simulation.bloch import BlochOptions, recommended_spins, simulate_bloch
+    from mrsim.simulation.bloch import BlochOptions, simulate_bloch
     from phantoms import Phantom
 
     on_grid = isinstance(body, Phantom)
@@ -190,11 +190,8 @@ def _exact(
         # A perfect machine: no fields, one coil that receives everything, nothing to be noisy.
         options = replace(options, b0=False, b1=False, coils=False, noise=False)
     spins = exact.spins_per_voxel
-    if spins is None:
-        has_voxels = on_grid or body.source.get("format") == "bifti"
-        spins = recommended_spins(played) if has_voxels else 1
     choices: dict[str, Any] = {
-        "spins_per_voxel": spins,
+        "spins_per_voxel": _default_spins(files, played, prescription, body) if spins is None else spins,
         "phase_convention": exact.phase_convention or _phase_convention(files, body),
         "precision": exact.precision,
         "diffusion": exact.diffusion,
@@ -207,15 +204,43 @@ def _exact(
     )
 
 
+def _default_spins(
+    files: ScanFiles, played: PulseSequence, prescription: Prescription, body: Phantom | PointCloud
+) -> int:
+    """Spins per voxel: enough for an object made of voxels; the points themselves for a list of spins.
+
+    A JEMRIS sample is both. JEMRIS takes its points as isochromats, so they stay what they are with a
+    sequence of JEMRIS or one that leaves no dephasing; with others they are voxels.
+    """
+    import numpy as np
+
+    from mrsim.simulation.bloch import recommended_spins, winding
+    from phantoms import Phantom
+
+    axes = np.stack([prescription.read_dir, prescription.phase_dir, prescription.slice_dir], axis=1)
+    if isinstance(body, Phantom):
+        return recommended_spins(body.affine[:3, :3], played, np.asarray(axes, float))
+    if body.voxel is None:
+        return 1
+    if body.source.get("format") == "jemris-sample" and (
+        _written_by_jemris(files) or winding(body.voxel, played, np.asarray(axes, float)) < 0.1
+    ):
+        return 1
+    return recommended_spins(body.voxel, played, np.asarray(axes, float))
+
+
 def _phase_convention(files: ScanFiles, body: Phantom | PointCloud) -> str:
     """JEMRIS's sense of phases for its own samples and sequences, Pulseq's for all others."""
     source = getattr(body, "source", {})
-    written_by = b""
-    if files.sequence is not None:
-        with files.sequence.open("rb") as file:
-            written_by = file.read(400)
-    jemris = source.get("format") == "jemris-sample" or b"Created by JEMRIS" in written_by
+    jemris = source.get("format") == "jemris-sample" or _written_by_jemris(files)
     return "jemris" if jemris else "pulseq"
+
+
+def _written_by_jemris(files: ScanFiles) -> bool:
+    if files.sequence is None:
+        return False
+    with files.sequence.open("rb") as file:
+        return b"Created by JEMRIS" in file.read(400)
 
 
 def _sequence(files: ScanFiles, scanner: Scanner) -> tuple[PulseSequence, Prescription]:

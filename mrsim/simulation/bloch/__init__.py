@@ -14,7 +14,7 @@ from .gradients import (
 )
 from .options import BlochOptions
 from .scan import simulate_bloch
-from .spoiling import recommended_spins
+from .spoiling import recommended_spins, winding
 
 __all__ = [
     "BlochOptions",
@@ -29,4 +29,5 @@ __all__ = [
     "recommended_spins",
     "simulate_bloch",
     "simulate_cloud",
+    "winding",
 ]

@@ -18,7 +18,9 @@ from .options import BlochOptions
 FEW, MANY = 16, 64
 """Spins per voxel by default: without winding-up (dephasing along the readout, T2'), and with it."""
 _NOTICEABLE = 0.1
-"""Net moment between pulses [cycles per voxel] above which an isochromat is not a voxel."""
+"""Dephasing between pulses [cycles per voxel] above which an isochromat is not a voxel."""
+_FINE = 1e-3
+"""Distance of points [m] below which a cloud without voxels is taken to be dense."""
 
 
 def net_moments(sequence: Sequence) -> np.ndarray:
@@ -31,9 +33,27 @@ def net_moments(sequence: Sequence) -> np.ndarray:
     return np.asarray(np.abs(np.diff(total[blocks], axis=0)).max(axis=0))
 
 
-def recommended_spins(sequence: Sequence) -> int:
-    """Spins per voxel for an object with voxels."""
-    return MANY if sequence.rf_blocks.size > 2 and net_moments(sequence).max() > 1.0 else FEW
+def winding(voxel: np.ndarray, sequence: Sequence, rotation: np.ndarray) -> float:
+    """Largest dephasing that the sequence leaves between pulses, over a voxel's edges [cycles].
+
+    Sequences of one or two pulses leave none that a later pulse could bring back.
+
+    Parameters
+    ----------
+    voxel : array (3, 3)
+        Edge vectors [m], one per column.
+    sequence : Sequence
+    rotation : array (3, 3)
+        Logical to world axes.
+    """
+    if sequence.rf_blocks.size <= 2:
+        return 0.0
+    return float((np.abs(voxel.T @ rotation) @ net_moments(sequence)).max())
+
+
+def recommended_spins(voxel: np.ndarray, sequence: Sequence, rotation: np.ndarray) -> int:
+    """Spins per voxel for an object with voxels; parameters as of `winding`."""
+    return MANY if winding(voxel, sequence, rotation) > _NOTICEABLE else FEW
 
 
 def dephasing_notes(
@@ -43,12 +63,19 @@ def dephasing_notes(
     notes: list[str] = []
     if options.spins_per_voxel > 1:
         return notes
-    if cloud.voxel is not None:
-        cycles = float(np.abs(cloud.voxel.T @ (machine.rotation @ net_moments(sequence))).max())
-        if cycles > _NOTICEABLE and sequence.rf_blocks.size > 2:
+    if cloud.voxel is None:
+        moment = float(net_moments(sequence).max()) if sequence.rf_blocks.size > 2 else 0.0
+        if moment > _NOTICEABLE / _FINE:
             notes.append(
-                f"each point is one isochromat, but there are {cycles:.2g} cycles of dephasing in a "
-                f"voxel: as an object made of voxels the signal is wrong; use {MANY} spins per voxel"
+                f"the phantom's points have no extent, but the sequence leaves a moment of {moment:.3g} 1/m "
+                f"between pulses: spoiling is right only where points lie closer than {0.1 / moment:.2g} m"
+            )
+    else:
+        cycles = winding(cloud.voxel, sequence, machine.rotation)
+        if cycles > _NOTICEABLE:
+            notes.append(
+                f"each point is one isochromat, but there are {cycles:.2g} cycles of dephasing in a voxel: as "
+                f"an object made of voxels the signal is wrong; use {MANY} spins per voxel"
             )
     if np.isfinite(cloud.t2_prime).any():
         notes.append(
