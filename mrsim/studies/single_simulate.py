@@ -218,15 +218,17 @@ def _default_spins(
     from phantoms import Phantom
 
     axes = np.stack([prescription.read_dir, prescription.phase_dir, prescription.slice_dir], axis=1)
+    rotation = np.asarray(axes, float)
     if isinstance(body, Phantom):
-        return recommended_spins(body.affine[:3, :3], played, np.asarray(axes, float))
+        t2 = np.array([p.t2 for p in body.properties(3.0)])
+        amount = np.array([float(f.sum()) for f in body.fractions])
+        return recommended_spins(body.affine[:3, :3], t2, amount, played, rotation)
     if body.voxel is None:
         return 1
-    if body.source.get("format") == "jemris-sample" and (
-        _written_by_jemris(files) or winding(body.voxel, played, np.asarray(axes, float)) < 0.1
-    ):
+    literal = _written_by_jemris(files) or winding(body.voxel, played, rotation) < 0.1
+    if body.source.get("format") == "jemris-sample" and literal:
         return 1
-    return recommended_spins(body.voxel, played, np.asarray(axes, float))
+    return recommended_spins(body.voxel, body.t2, body.m0, played, rotation)
 
 
 def _phase_convention(files: ScanFiles, body: Phantom | PointCloud) -> str:

@@ -12,11 +12,15 @@ import numpy as np
 from phantoms import PointCloud
 from protocols import Sequence
 
+from ..timeline import kspace_readouts
 from .engine import Machine
 from .options import BlochOptions
 
-FEW, MANY = 16, 64
-"""Spins per voxel by default: without winding-up (dephasing along the readout, T2'), and with it."""
+FEW, MANY, MOST = 16, 61, 509
+"""Spins per voxel by default: without winding-up (dephasing in the readout, T2'), and the range with it. The
+error of a spoiled gradient echo falls as one over the number (docs/validation.md)."""
+_MEMORY = 2.5
+"""Transverse times after which a coherence is forgotten: exp(-2.5) = 8 %, RF spoiling left aside."""
 _NOTICEABLE = 0.1
 """Dephasing between pulses [cycles per voxel] above which an isochromat is not a voxel."""
 _FINE = 1e-3
@@ -51,9 +55,46 @@ def winding(voxel: np.ndarray, sequence: Sequence, rotation: np.ndarray) -> floa
     return float((np.abs(voxel.T @ rotation) @ net_moments(sequence)).max())
 
 
-def recommended_spins(voxel: np.ndarray, sequence: Sequence, rotation: np.ndarray) -> int:
-    """Spins per voxel for an object with voxels; parameters as of `winding`."""
-    return MANY if winding(voxel, sequence, rotation) > _NOTICEABLE else FEW
+def recommended_spins(
+    voxel: np.ndarray, t2: np.ndarray, weight: np.ndarray, sequence: Sequence, rotation: np.ndarray
+) -> int:
+    """Spins per voxel for an object with voxels.
+
+    Two for every coherence order alive at a time, a prime number so that no whole number of cycles per order
+    makes them coincide, and in proportion more where a voxel holds several periods of the highest k.
+
+    Parameters
+    ----------
+    voxel, sequence, rotation
+        As of `winding`.
+    t2, weight : arrays (n,)
+        Transverse relaxation times [s] and how much of the object has them.
+    """
+    if winding(voxel, sequence, rotation) <= _NOTICEABLE:
+        return FEW
+    order = np.argsort(t2)
+    share = np.cumsum(weight[order]) / np.sum(weight)
+    at = min(int(np.searchsorted(share, 0.9)), t2.size - 1)
+    typical = float(np.asarray(t2)[order[at]])
+    repetition = float(np.median(np.diff(sequence.rf_center_times())))
+    orders = _MEMORY * min(typical, 10.0) / max(repetition, 1e-4)
+    periods = 2.0 * np.abs(voxel.T @ rotation) @ _largest_k(sequence)
+    wanted = max(2.0 * min(orders, sequence.rf_blocks.size), MANY) * float(np.prod(np.maximum(periods, 1.0)))
+    return _prime_from(int(min(max(wanted, MANY), MOST)))
+
+
+def _largest_k(sequence: Sequence) -> np.ndarray:
+    """Largest |k| of any sample along the logical axes [1/m]."""
+    r = kspace_readouts(sequence, f0=1e8)
+    positions = [np.abs(r.base[i] + r.offsets[r.pattern[i]]).max(axis=0) for i in range(r.adc.size)]
+    return np.asarray(np.max(positions, axis=0))
+
+
+def _prime_from(n: int) -> int:
+    """Smallest prime number from n on."""
+    while any(n % d == 0 for d in range(2, int(n**0.5) + 1)):
+        n += 1
+    return n
 
 
 def dephasing_notes(
@@ -74,8 +115,8 @@ def dephasing_notes(
         cycles = winding(cloud.voxel, sequence, machine.rotation)
         if cycles > _NOTICEABLE:
             notes.append(
-                f"each point is one isochromat, but there are {cycles:.2g} cycles of dephasing in a voxel: as "
-                f"an object made of voxels the signal is wrong; use {MANY} spins per voxel"
+                f"each point is one isochromat, but there are {cycles:.2g} cycles of dephasing in a voxel: "
+                f"as an object made of voxels the signal is wrong; use {MANY} spins per voxel"
             )
     if np.isfinite(cloud.t2_prime).any():
         notes.append(
