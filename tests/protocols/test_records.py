@@ -24,7 +24,7 @@ def test_scanners_load_and_say_their_sources(name):
     assert scanner.name == name
     assert all(entry.source for entry in scanner.provenance.values())
     # "3 T" is two fields: 2.89 T for Siemens, 3.00 T for GE and Philips; 1.5 T is 1.494 T.
-    fields = {"siemens": 2.894, "ge": 3.0, "philips": 3.0}
+    fields = {"siemens": 2.894, "ge": 3.0, "philips": 3.0, "ideal": 3.0}
     wanted = 1.494 if "1p5t" in name else fields[name.split("-")[0]]
     assert scanner.b0 == pytest.approx(wanted, abs=0.003)
     assert scanner.receive.simulated_channels <= scanner.receive.n_channels

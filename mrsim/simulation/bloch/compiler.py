@@ -45,7 +45,7 @@ class BlockPlan:
             times = event.sample_times
             phi = evaluate(times)
             count, rate, curve = cut_readout(
-                phi, how.stepping.scale[: phi.shape[1]], how.tolerance, how.longest
+                phi, how.stepping.scale_of(phi.shape[1]), how.tolerance, how.longest
             )
             first = np.concatenate([[0], np.cumsum(count)[:-1]])
             self.runs = (times[first], phi[first], count, rate, curve)

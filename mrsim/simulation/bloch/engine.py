@@ -213,7 +213,6 @@ class _Run:
         scale = np.abs(self._spins.psi).max(axis=1)
         if self._deforms:
             scale[:3] = scale[:3].max() + 0.05  # room to move
-            scale = np.concatenate([scale, np.full(3 * 64, scale[:3].max())])
         single = options.precision == "single"
         return Encoding(
             layout=self._layout, rotation=self._machine.rotation, system=self._machine.gradients,

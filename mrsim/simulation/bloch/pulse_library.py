@@ -24,7 +24,8 @@ MAX_STEPS = 20_000_000
 class Stepping:
     """How finely pulses are stepped.
 
-    scale : (D,) largest |psi| of each encoding field;  b1 : largest |B1+| of any spin;
+    scale : (D,) largest |psi| of each encoding field; coordinates at further moments as at the first;
+    b1 : largest |B1+| of any spin;
     r2 : largest transverse rate [1/s] beyond which no accuracy is asked;
     tolerance : error that stepping may leave per pulse [M0], from relaxation and from fields that change.
     """
@@ -33,6 +34,11 @@ class Stepping:
     b1: float
     r2: float
     tolerance: float
+
+    def scale_of(self, fields: int) -> np.ndarray:
+        """Return the scale of ``fields`` encoding fields."""
+        more = fields - self.scale.size
+        return np.concatenate([self.scale, np.resize(self.scale[:3], more)]) if more > 0 else self.scale
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,7 +137,7 @@ class PulseLibrary:
         """Subdivide steps in which the field changes, until taking its mean is within the tolerance."""
         how, steps = self._stepping, np.diff(edges)
         phi, middle = evaluate(edges), evaluate(0.5 * (edges[1:] + edges[:-1]))
-        scale = how.scale[: phi.shape[1]]
+        scale = how.scale_of(phi.shape[1])
         bend = _TAU * np.abs(middle - 0.5 * (phi[1:] + phi[:-1])) @ scale
         # Second Magnus term of a field that changes linearly: angle of B1 times change of the other
         # angle / 12; the change is eight times the bend in the middle.
@@ -149,7 +155,7 @@ class PulseLibrary:
         return fine, np.repeat(b1, parts)
 
     def _add(self, carrier: float, steps: np.ndarray, b1: np.ndarray, dphi: np.ndarray) -> int:
-        scale = self._stepping.scale[: dphi.shape[1]]
+        scale = self._stepping.scale_of(dphi.shape[1])
         key = (np.round(steps, 12).tobytes(), b1.tobytes(), np.round(dphi * scale, 10).tobytes())
         if key not in self._known:
             self._known[key] = len(self._parts)
@@ -195,7 +201,7 @@ def _merged(steps: np.ndarray, b1: np.ndarray, dphi: np.ndarray) -> _Parts:
 def _split(steps: np.ndarray, b1: np.ndarray, dphi: np.ndarray, how: Stepping) -> _Parts:
     """Subdivide steps that turn too far or relax too much; (dt, rotation, dphi) of each part."""
     flip = _TAU * np.abs(b1) * how.b1 * steps
-    angle = flip + _TAU * np.abs(dphi) @ how.scale[: dphi.shape[1]]
+    angle = flip + _TAU * np.abs(dphi) @ how.scale_of(dphi.shape[1])
     # Strang splitting: n parts of a step leave an error below R T [W, [W, R]] / (8 n^2); relaxation commutes
     # with precession, so one of the two rotations is that of B1.
     share = how.tolerance * steps / float(steps.sum())

@@ -209,7 +209,6 @@ def test_bodies_move_during_pulses_too(kind):
     assert error < 1e-5
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="room for 64 moments of a window only")
 def test_a_pulse_may_sit_in_a_long_block():
     """100 ms are followed at 1 ms: the same as the pulse and the rest in two blocks."""
     motion = stretching(np.array([[0.02, 0.01, -0.03]]), np.array([0.0, 0.03, 0.1]))
