@@ -15,7 +15,7 @@ from .bound import BoundPool, first_true, store_points
 from .motion import Motion
 from .phantom import PhantomError
 
-TAIL = 1e-6
+TAIL = 1e-4
 """Share of each tail of the Lorentzian that is folded onto its border: keeps frequencies finite."""
 
 
@@ -174,6 +174,11 @@ class PointCloud:
         if self.bound is not None:
             changes["bound"] = self.bound.select(index, divide)
         return self.replace(changes)
+
+    @property
+    def widest_shift(self) -> float:
+        """Largest off-resonance [Hz] that sampling T2' by `expand` can add to a point."""
+        return float(np.tan(np.pi * (0.5 - TAIL)) / (2.0 * np.pi * self.t2_prime.min()))
 
     def expand(self, n: int, *, seed: int, df_gradient: ArrayLike | None = None) -> PointCloud:
         """Return a cloud in which each point has become n sub-spins.

@@ -3,7 +3,8 @@
 >>> from mrsim.simulation.bloch import BlochOptions, Machine, simulate_cloud
 """
 
-from .engine import Machine, Signal, simulate_cloud
+from .encoding import Machine
+from .engine import Signal, simulate_cloud
 from .gradients import (
     EddyCurrent,
     GradientField,

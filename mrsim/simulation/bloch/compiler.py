@@ -16,6 +16,8 @@ from .tables import FREE, PULSE, READ, Steps
 from .waveform import Integrals, Waveform
 
 _TAU2 = (2 * np.pi) ** 2
+_PLANS = 8192
+"""Plans of blocks that are kept: some tens of megabytes."""
 
 
 class BlockPlan:
@@ -157,6 +159,8 @@ class Compiler:
         events = (int(a[block]) for a in (s.rf, s.gx, s.gy, s.gz, s.adc))
         key = (*events, round(float(s.duration[block]) * 1e9))
         if key not in self._plans:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
             wave = Waveform.of_blocks(s, [block], float(s.start[block])).rotated(self.how.rotation)
             integrals = Integrals(wave)
             evaluate = self._evaluator(integrals, 0.0, np.zeros(1))

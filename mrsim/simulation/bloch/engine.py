@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,22 +11,20 @@ import numpy as np
 from phantoms import PointCloud
 from protocols import Sequence
 
-from .compiler import Compiler
-from .fields import FieldLayout, spatial_factors
+from .encoding import Machine, compiler_of, field_layout, moves_rigidly
+from .fields import spatial_factors
 from .gpu import GpuProcessor
-from .gradients import GradientSystem
 from .lineshape import lineshape
 from .options import BlochOptions
 from .processor import Processor
-from .program import Encoding
-from .pulse_library import Stepping, carrier_offsets
+from .program import Window
+from .pulse_library import carrier_offsets
 from .tables import Spins
 
 BATCH = 1 << 20
 """Spins at a time: what bounds the memory beside the signal."""
-_SINGLE_TOLERANCE = 1e-6
-_OUTPUT = 1 << 21
-"""Values of the partial signals of one window, over all lanes and coils."""
+_KEPT_BLOCKS = 1_000_000
+"""Longest sequence [blocks] whose compiled windows are kept for the next million spins."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,35 +32,13 @@ class Signal:
     """Signal of a whole sequence.
 
     samples : (coils, samples) complex128 of all ADC events one after the other, receiver phase taken off;
-    magnetization : (3, n) at the end of the sequence, of the cloud's points (mean over a point's spins);
+    magnetization : (3, n) at the end of the sequence, of the cloud's points (sum over a point's spins);
     report : what was computed, JSON-able.
     """
 
     samples: np.ndarray
     magnetization: np.ndarray
     report: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Machine:
-    """The magnet and gradients a sequence is played on.
-
-    f0 : centre frequency [Hz], for offsets in ppm and Maxwell terms;
-    gradients : gradient system;  rotation : logical to world axes (3, 3);
-    center : world point where the gradients count as zero [m].
-    """
-
-    f0: float = 127.7e6
-    gradients: GradientSystem = field(default_factory=GradientSystem)
-    rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
-    center: np.ndarray = field(default_factory=lambda: np.zeros(3))
-
-    def __post_init__(self) -> None:
-        if not 1e5 <= self.f0 <= 1e9:
-            raise ValueError(f"f0 must be 1e5..1e9 Hz; got {self.f0}. Give hertz.")
-        r = np.asarray(self.rotation, float)
-        if r.shape != (3, 3) or not np.allclose(r @ r.T, np.eye(3), atol=1e-6):
-            raise ValueError(f"rotation must be orthonormal (3, 3); got {r.tolist()}.")
 
 
 def simulate_cloud(
@@ -102,10 +78,13 @@ def simulate_cloud(
     machine, options = machine or Machine(), options or BlochOptions()
     _check(cloud, sequence, options)
     per_point = options.spins_per_voxel
-    points = max(BATCH // per_point, 1)
+    coils = 0 if cloud.sensitivity is None else len(cloud.sensitivity)
+    # Sensitivities of many coils outweigh all else that a spin has.
+    points = max(BATCH // (per_point * max(coils // 4, 1)), 1)
     total: np.ndarray | None = None
     final = np.empty((3, cloud.size))
     pieces = range(0, cloud.size, points)
+    windows = compiled_windows(cloud, sequence, machine, options, keep=len(pieces) > 1)
     for number, first in enumerate(pieces):
         index = np.arange(first, min(first + points, cloud.size))
         part = cloud if len(pieces) == 1 else cloud.select(index)
@@ -117,7 +96,7 @@ def simulate_cloud(
             if progress is not None:
                 progress((number + share) / len(pieces))
 
-        heard = run.signal(told)
+        heard = run.signal(windows(), told)
         total = heard if total is None else total + heard
         final[:, index] = run.magnetization.reshape(3, index.size, per_point).sum(axis=2)
     assert total is not None
@@ -127,6 +106,16 @@ def simulate_cloud(
         "diffusion": options.diffusion, "device": options.device,
     }  # fmt: skip
     return Signal(samples=total * cloud.signal_scale, magnetization=final, report=report)
+
+
+def compiled_windows(
+    cloud: PointCloud, sequence: Sequence, machine: Machine, options: BlochOptions, *, keep: bool
+) -> Callable[[], Iterable[Window]]:
+    """Return what gives the windows of a sequence as often as asked; with ``keep`` they are compiled once."""
+    if keep and sequence.n_blocks < _KEPT_BLOCKS:
+        kept = list(compiler_of(cloud, sequence, machine, options).windows())
+        return lambda: kept
+    return lambda: compiler_of(cloud, sequence, machine, options).windows()
 
 
 def _piece_seed(seed: int, number: int) -> int:
@@ -156,12 +145,9 @@ class _Run:
         self, cloud: PointCloud, sequence: Sequence, machine: Machine, options: BlochOptions, seed: int
     ) -> None:
         self._cloud, self._sequence, self._machine, self._options = cloud, sequence, machine, options
-        motion = cloud.motion
-        gradients = machine.gradients
-        linear = gradients.field is None and not gradients.concomitant
-        self._rigid = motion is not None and motion.is_rigid and linear
-        self._deforms = motion is not None and not self._rigid
-        self._layout = FieldLayout(maxwell=gradients.concomitant)
+        self._rigid = moves_rigidly(cloud, machine)
+        self._deforms = cloud.motion is not None and not self._rigid
+        self._layout = field_layout(machine)
         self._spins = self._build_spins(seed)
         self.magnetization = np.zeros((3, cloud.size))
 
@@ -208,57 +194,12 @@ class _Run:
             f0=self._machine.f0,
         )  # fmt: skip
 
-    def _encoding(self) -> Encoding:
-        options, cloud = self._options, self._cloud
-        scale = np.abs(self._spins.psi).max(axis=1)
-        if self._deforms:
-            scale[:3] = scale[:3].max() + 0.05  # room to move
-        single = options.precision == "single"
-        return Encoding(
-            layout=self._layout, rotation=self._machine.rotation, system=self._machine.gradients,
-            pose=self._pose() if self._rigid else None, f0=self._machine.f0, sign=options.sign,
-            longest=16 if options.diffusion == "random_walk" else 128 if single else 512,
-            tolerance=max(options.phase_tolerance, _SINGLE_TOLERANCE) if single else options.phase_tolerance,
-            deforms=self._deforms, path=options.diffusion == "attenuation",
-            walk=options.diffusion == "random_walk",
-            stepping=Stepping(
-                scale=scale, b1=float(np.abs(cloud.b1).sum(axis=0).max()) or 1.0,
-                r2=float(min(np.max(1.0 / cloud.t2), 1e4)), tolerance=options.rf_tolerance,
-            ),
-        )  # fmt: skip
-
-    def _pose(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        motion, center = self._cloud.motion, self._machine.center
-        assert motion is not None
-        pivot = np.asarray(getattr(motion, "center", np.zeros(3)), float)
-
-        def pose(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            rotation, shift = motion.pose(times)
-            return rotation, pivot + shift - rotation @ pivot - center
-
-        return pose
-
-    def _knots(self, start: float, end: float) -> np.ndarray:
-        """Return the times of the coordinates of a deforming body within a window [s]."""
-        motion = self._cloud.motion
-        assert motion is not None
-        kinks = np.asarray(motion.knots(end), float)
-        count = max(int(np.ceil((end - start) / self._options.motion_step)), 1)
-        times = np.concatenate([np.linspace(start, end, count + 1), kinks[(kinks > start) & (kinks < end)]])
-        times = np.unique(np.round(times, 9))
-        return times if times.size > 1 else np.array([start, start + 1e-6])
-
-    def signal(self, told: Callable[[float], None]) -> np.ndarray:
+    def signal(self, windows: Iterable[Window], told: Callable[[float], None]) -> np.ndarray:
         """Play everything; (coils, samples) complex128."""
-        coils = max(self._spins.coil.shape[0], 1)
-        compiler = Compiler(
-            self._sequence, self._encoding(), knots=self._knots if self._deforms else None,
-            samples=max(_OUTPUT // (16 * coils), 1024),
-        )  # fmt: skip
         processor = self._processor()
         parts: list[np.ndarray] = []
         whole = max(self._sequence.total_duration, 1e-12)
-        for window in compiler.windows():
+        for window in windows:
             psi = None
             if self._deforms:
                 assert self._cloud.motion is not None

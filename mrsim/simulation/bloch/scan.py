@@ -17,7 +17,8 @@ from ..rawdata import RawData
 from ..scanned import ScannedObject, scan_object
 from ..session import Session
 from ..timeline import kspace_readouts
-from .engine import Machine, Signal, simulate_cloud
+from .encoding import Machine
+from .engine import Signal, simulate_cloud
 from .gradients import GradientSystem, PolynomialField
 from .options import BlochOptions
 from .spoiling import dephasing_notes

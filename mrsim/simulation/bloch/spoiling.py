@@ -13,7 +13,7 @@ from phantoms import PointCloud
 from protocols import Sequence
 
 from ..timeline import kspace_readouts
-from .engine import Machine
+from .encoding import Machine
 from .options import BlochOptions
 
 FEW, MANY, MOST = 16, 61, 509
