@@ -20,8 +20,8 @@ from phantoms import Phantom
 from protocols import load_protocol, load_scanner, read_seq, write_seq
 
 PLACES = {
-    "wm": ((0.004, 0.0, -0.003), 0.5), "gm": ((-0.012, 0.01, 0.004), 0.3), "csf": ((0.01, -0.012, 0.006), 0.15),
-    "fat": ((0.0, 0.012, -0.01), 0.1),
+    "wm": ((0.004, 0.0, -0.003), 0.5), "gm": ((-0.012, 0.01, 0.004), 0.3),
+    "csf": ((0.01, -0.012, 0.006), 0.15), "fat": ((0.0, 0.012, -0.01), 0.1),
 }  # fmt: skip
 SIGMA = 0.016
 MPRAGE = ("onharmony-prisma-t1w-mprage", "siemens-prisma-3t", 12e-3)
@@ -93,7 +93,8 @@ def compare(head, scan, options, spins):
 
 
 FIELDS = {
-    "ideal": {}, "transmit": {"b1": True}, "coils": {"coils": True, "channels": 3}, "off resonance": {"b0": True},
+    "ideal": {}, "transmit": {"b1": True}, "coils": {"coils": True, "channels": 3},
+    "off resonance": {"b0": True},
 }  # fmt: skip
 
 
