@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from protocols import Sequence, infer_use
+from protocols import RfEvent, Sequence
 
 from .fields import TIME
+from .pending import EchoPath, Pending, StepTable
 from .program import Encoding, Rows, Window
 from .pulse_library import Evaluate, PlayedPulse, PulseLibrary
 from .segments import cut_readout
-from .tables import FREE, PULSE, READ, Steps
-from .waveform import Integrals, Waveform
+from .tables import FREE, PULSE, READ
+from .waveform import Integrals, Waveform, in_body, reach
 
-_TAU2 = (2 * np.pi) ** 2
 _PLANS = 8192
 """Plans of blocks that are kept: some tens of megabytes."""
 
@@ -78,6 +78,10 @@ class Compiler:
         self._knots, self._samples, self._rows = knots, samples, rows
         self._plans: dict[tuple[int, ...], tuple[BlockPlan, Integrals]] = {}
         self._receiver: dict[int, np.ndarray] = {}
+        # Events that differ in their phase only are planned once.
+        self._rf_kind = _kinds([_rf_content(e, how.f0) for e in sequence.rf_events])
+        self._adc_kind = _kinds([(e.num, e.dwell, e.delay) for e in sequence.adc_events])
+        self._ticks = np.rint(sequence.duration * 1e9).astype(np.int64).tolist()
         # b-value of the echo path and its moment since the excitation.
         self._b, self._path = 0.0, np.zeros(3)
 
@@ -109,7 +113,7 @@ class Compiler:
         whole = None if self.how.repeats else self._integrals(first, stop, start, end)
         if knots.size > 1:
             self.library.forget()
-        rows, steps = Rows(), _StepTable()
+        rows, steps = Rows(), StepTable()
         receiver: list[np.ndarray] = []
         done, elapsed, samples = np.zeros(self.how.layout.size + self._more_knots(knots)), 0.0, 0
         for block in range(first, stop):
@@ -139,11 +143,11 @@ class Compiler:
         blocks = np.arange(min(low, first), max(high, stop))
         wave = Waveform.of_blocks(s, blocks, start).rotated(how.rotation)
         if how.system.changes_waveforms:
-            wave = how.system.play(_reach(wave, -before, end - start + after), 0.0, end - start)
+            wave = how.system.play(reach(wave, -before, end - start + after), 0.0, end - start)
         elif how.pose is not None:
             wave = wave.with_axis(np.zeros((wave.left.shape[0], 2, 1)))
         if how.pose is not None:
-            wave = _in_body(wave, how.pose, start)
+            wave = in_body(wave, how.pose, start)
         return Integrals(wave)
 
     def _plan(
@@ -156,8 +160,8 @@ class Compiler:
             evaluate = self._evaluator(whole, base, knots - start)
             kinks = np.concatenate([whole.wave.times, knots - start]) - base
             return BlockPlan(s, block, evaluate, kinks, self.how, self.library), whole, base
-        events = (int(a[block]) for a in (s.rf, s.gx, s.gy, s.gz, s.adc))
-        key = (*events, round(float(s.duration[block]) * 1e9))
+        played = (int(a[block]) for a in (s.gx, s.gy, s.gz))
+        key = (self._rf_kind[s.rf[block]], self._adc_kind[s.adc[block]], *played, self._ticks[block])
         if key not in self._plans:
             if len(self._plans) >= _PLANS:
                 self._plans.clear()
@@ -191,12 +195,14 @@ class Compiler:
         return lambda times: absolute(base + times) - zero
 
     def _emit(
-        self, block: int, plan: BlockPlan, integrals: Integrals, base: float, rows: Rows, steps: _StepTable,
+        self, block: int, plan: BlockPlan, integrals: Integrals, base: float, rows: Rows, steps: StepTable,
         done: np.ndarray, elapsed: float, samples: int,
     ) -> tuple[np.ndarray, float]:  # fmt: skip
         """Write the operations of one block; return phases and time that are left to precess."""
-        pending = _Pending(done, elapsed, integrals if self.how.walk else None, base)
-        mark = _EchoPath(self, integrals, base, block) if self.how.path else None
+        pending = Pending(done, elapsed, integrals if self.how.walk else None, base)
+        mark = None
+        if self.how.path:
+            mark = EchoPath(self._b, self._path, integrals, base, self.sequence.rf_event(block))
         reads_first = plan.rf is None or plan.adc_start < plan.rf.start
         if reads_first:
             self._read(block, plan, rows, steps, pending, samples, mark)
@@ -216,8 +222,8 @@ class Compiler:
         return pending.rest(float(self.sequence.duration[block]), plan.end)
 
     def _read(
-        self, block: int, plan: BlockPlan, rows: Rows, steps: _StepTable, pending: _Pending, first: int,
-        mark: _EchoPath | None,
+        self, block: int, plan: BlockPlan, rows: Rows, steps: StepTable, pending: Pending, first: int,
+        mark: EchoPath | None,
     ) -> None:  # fmt: skip
         if not plan.runs:
             return
@@ -244,127 +250,13 @@ class Compiler:
         return self._receiver[number]
 
 
-class _Pending:
-    """Free precession that has been collected but not yet written."""
-
-    def __init__(self, done: np.ndarray, elapsed: float, walk: Integrals | None, base: float) -> None:
-        # Phase and time that the state lags behind the start of the block.
-        self._lag, self._late, self._walk, self._base = done, elapsed, walk, base
-
-    def since(self, time: float, phi: np.ndarray) -> tuple[float, np.ndarray]:
-        """Time and phases from the state to a moment of the block."""
-        return self._late + time, self._lag + phi
-
-    def advance(self, rows: Rows, time: float, phi: np.ndarray) -> None:
-        """Bring the state to a moment of the block."""
-        elapsed, gained = self.since(time, phi)
-        if elapsed > 0.0:
-            walk = None
-            if self._walk is not None:
-                walk = self._walk.residual_walk(self._base - self._late, self._base + time)
-            rows.add(FREE, elapsed, gained, walk=walk)
-        self.restart(time, phi)
-
-    def restart(self, time: float, phi: np.ndarray) -> None:
-        """Note that the state is at a moment of the block."""
-        self._late, self._lag = -time, -phi
-
-    def rest(self, duration: float, end: np.ndarray) -> tuple[np.ndarray, float]:
-        """Phases and time that are left at the end of the block."""
-        return self._lag + end, self._late + duration
+def _rf_content(event: RfEvent, f0: float) -> tuple[object, ...]:
+    """Return all of an RF event but its phase."""
+    return (event.times.tobytes(), event.b1.tobytes(), event.delay, event.shape_duration, event.center,
+            event.total_freq_offset(f0), event.use)  # fmt: skip
 
 
-class _EchoPath:
-    """b-value along the k-space path: new at an excitation, moment negated by a refocusing."""
-
-    def __init__(self, compiler: Compiler, integrals: Integrals, base: float, block: int) -> None:
-        self._b, self._k, self._integrals, self._base = compiler._b, compiler._path, integrals, base
-        self._from = 0.0
-        s = compiler.sequence
-        event = s.rf_event(block)
-        self._pulse = None if event is None else (event.center, infer_use(event))
-
-    def at(self, time: float, dwell: float, count: int) -> tuple[float, float]:
-        """b-value at a time of the block and its growth per sample over a run [s/m^2]."""
-        b = self._value(time)[0]
-        if count == 1:
-            return b, 0.0
-        return b, (self._value(time + dwell * (count - 1))[0] - b) / (count - 1)
-
-    def end(self, time: float) -> tuple[float, np.ndarray]:
-        """b-value and moment at the end of the block."""
-        return self._value(time)
-
-    def _value(self, time: float) -> tuple[float, np.ndarray]:
-        if self._pulse is not None and time > self._pulse[0]:
-            center, use = self._pulse
-            self._pulse = None
-            b, k = self._value(center)
-            if use == "excitation":
-                b, k = 0.0, np.zeros(3)
-            elif use == "refocusing":
-                k = -k
-            self._b, self._k, self._from = b, k, center
-        ends = self._base + np.array([self._from, time])
-        once, square = (np.asarray(a)[:, :3] for a in self._integrals.moment_integrals(ends))
-        start, stop = self._integrals.moment(ends)[:, :3]
-        span = time - self._from
-        # k(t) = k_from + K(t) - K(from), squared and integrated.
-        offset = self._k - start
-        b = offset @ offset * span + 2 * offset @ (once[1] - once[0]) + (square[1] - square[0]).sum()
-        return self._b + _TAU2 * float(b), self._k + stop - start
-
-
-class _StepTable:
-    """Distinct steps between samples."""
-
-    def __init__(self) -> None:
-        self._index: dict[bytes, int] = {}
-        self._rate: list[np.ndarray] = []
-        self._curve: list[np.ndarray] = []
-        self._dwell: list[float] = []
-        self._path: list[float] = []
-
-    def add(self, rate: np.ndarray, curve: np.ndarray, dwell: float, path: float) -> int:
-        """Return the number of a step."""
-        key = rate.tobytes() + curve.tobytes() + np.array([dwell, path]).tobytes()
-        if key not in self._index:
-            self._index[key] = len(self._rate)
-            self._rate.append(rate)
-            self._curve.append(curve)
-            self._dwell.append(dwell)
-            self._path.append(path)
-        return self._index[key]
-
-    def table(self, fields: int) -> Steps:
-        """Arrays for the kernels."""
-        curve = np.array(self._curve, float).reshape(-1, fields)
-        return Steps(
-            rate=np.array(self._rate, float).reshape(-1, fields), curve=curve,
-            dwell=np.array(self._dwell, float),
-            path=np.array(self._path, float), curved=np.any(curve != 0.0, axis=1),
-        )  # fmt: skip
-
-
-def _reach(wave: Waveform, first: float, last: float) -> Waveform:
-    """Waveform with zeros added so that it spans at least [first, last]."""
-    return wave.cut(min(first, float(wave.times[0])), max(last, float(wave.times[-1])))
-
-
-def _in_body(
-    wave: Waveform, pose: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], start: float
-) -> Waveform:
-    """Waveform as a moving rigid body feels it: R(t)^T G(t), and G(t) . origin(t) as a homogeneous field.
-
-    The products are taken as linear over at most 20 microseconds, where a body turns by less than 1e-4 rad.
-    """
-    fine = np.arange(wave.times[0], wave.times[-1], 2e-5)
-    wave = Waveform.join([*(wave.knots(a) for a in range(wave.left.shape[1])), (fine, np.zeros_like(fine))],
-                         float(wave.times[0]), float(wave.times[-1]))  # fmt: skip
-    rotation, origin = pose(start + wave.times)
-    sides = []
-    for values, at in ((wave.left, slice(None, -1)), (wave.right, slice(1, None))):
-        turned = np.einsum("tij,ti->tj", rotation[at], values[:, :3])
-        shift = np.einsum("ti,ti->t", origin[at], values[:, :3]) + values[:, 3]
-        sides.append(np.hstack([turned, shift[:, None]]))
-    return Waveform(times=wave.times, left=sides[0], right=sides[1])
+def _kinds(contents: list[tuple[object, ...]]) -> list[int]:
+    """Return the number of the kind of each event, 0 for none."""
+    known: dict[tuple[object, ...], int] = {}
+    return [0, *(known.setdefault(content, len(known) + 1) for content in contents)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Blocks
 from dataclasses import dataclass
 
@@ -116,6 +117,30 @@ def _axis_knots(
     joined = np.concatenate(times)
     # Blocks touch: round-off must not put the end of one after the start of the next.
     return np.maximum.accumulate(joined), np.concatenate(values)
+
+
+def reach(wave: Waveform, first: float, last: float) -> Waveform:
+    """Waveform with zeros added so that it spans at least [first, last]."""
+    return wave.cut(min(first, float(wave.times[0])), max(last, float(wave.times[-1])))
+
+
+def in_body(
+    wave: Waveform, pose: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], start: float
+) -> Waveform:
+    """Waveform as a moving rigid body feels it: R(t)^T G(t), and G(t) . origin(t) as a homogeneous field.
+
+    The products are taken as linear over at most 20 microseconds, where a body turns by less than 1e-4 rad.
+    """
+    fine = np.arange(wave.times[0], wave.times[-1], 2e-5)
+    wave = Waveform.join([*(wave.knots(a) for a in range(wave.left.shape[1])), (fine, np.zeros_like(fine))],
+                         float(wave.times[0]), float(wave.times[-1]))  # fmt: skip
+    rotation, origin = pose(start + wave.times)
+    sides = []
+    for values, at in ((wave.left, slice(None, -1)), (wave.right, slice(1, None))):
+        turned = np.einsum("tij,ti->tj", rotation[at], values[:, :3])
+        shift = np.einsum("ti,ti->t", origin[at], values[:, :3]) + values[:, 3]
+        sides.append(np.hstack([turned, shift[:, None]]))
+    return Waveform(times=wave.times, left=sides[0], right=sides[1])
 
 
 class Integrals:
