@@ -180,16 +180,20 @@ class PointCloud:
         """Largest off-resonance [Hz] that sampling T2' by `expand` can add to a point."""
         return float(np.tan(np.pi * (0.5 - TAIL)) / (2.0 * np.pi * self.t2_prime.min()))
 
-    def expand(self, n: int, *, seed: int, df_gradient: ArrayLike | None = None) -> PointCloud:
+    def expand(
+        self, n: int, *, seed: int, common: int | None = None, df_gradient: ArrayLike | None = None
+    ) -> PointCloud:
         """Return a cloud in which each point has become n sub-spins.
 
         The sub-spins of point p are the points p n .. p n + n - 1, each with 1/n of its magnetization. They
-        lie on a rank-1 lattice of the unit cube in four dimensions, shifted at random (modulo 1) for each
-        point: three dimensions spread over the voxel, the fourth chooses a frequency of the Lorentzian line
+        lie on a rank-1 lattice of the unit cube in four dimensions: three spread over the voxel, shifted at
+        random (modulo 1) but equally in all voxels, so that on a grid the lattice runs through them all; the
+        fourth, shifted at random for each point, chooses a frequency of the Lorentzian line
         ``df + tan(pi (u - 1/2)) / (2 pi t2_prime)``, whose mean decays as exp(-t/T2').
 
         Accuracy: every one-dimensional projection of the lattice is equally spaced, so n sub-spins sum a
-        dephasing of any order 1..n-1 cycles across the voxel along one axis to exactly zero. The decay of
+        dephasing of any order 1..n-1 cycles across the voxel along one axis to exactly zero; a broken number
+        of cycles cancels in the sum over neighbouring voxels. The decay of
         one point at t = tau T2' is met to about ``(2 tau)^(1/4) n^(-3/4) / sqrt(pi)`` of its start (the size
         of the n-th Laguerre coefficient of the line); errors of different points are independent.
 
@@ -200,6 +204,8 @@ class PointCloud:
             `t2_prime` as it is and not sampled.
         seed : int
             Of the random shifts.
+        common : int, optional
+            Seed of the shift in space where it must be the same for several clouds; `seed` by default.
         df_gradient : array_like, shape (n_points, 3), optional
             Gradient of the off-resonance [Hz/m] at each point: adds gradient times offset to `df`.
 
@@ -225,7 +231,9 @@ class PointCloud:
             )
         if n == 1:
             return self
-        shifts = np.random.default_rng(seed).random((self.size, 1, 4))
+        shifts = np.random.default_rng([seed, 1]).random((self.size, 1, 4))
+        # In space the lattice goes on from voxel to voxel: what one voxel leaves over the next one cancels.
+        shifts[..., :3] = np.random.default_rng([seed if common is None else common, 0]).random(3)
         u = np.mod(lattice_points(n)[None] + shifts, 1.0)
         many = self._gather(np.repeat(np.arange(self.size), n), divide=n)
         df, position = many.df, many.position

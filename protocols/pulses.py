@@ -42,14 +42,16 @@ def rf_steps(event: RfEvent, raster: float) -> tuple[FloatArray, NDArray[np.comp
     """
     if not raster > 0.0:
         raise SequenceError(f"raster must be positive; got {raster} s. Pass sequence.rasters['rf'].")
+    if event.shape_duration <= _TIME_TOLERANCE:
+        return np.zeros(0), np.zeros(0, dtype=np.complex128)
+    if event.times.size == 1:  # one sample is a block pulse
+        return np.array([event.shape_duration]), event.b1.copy()
     knots = event.times - event.delay
     if _is_uniform(knots, event.shape_duration, raster):
         return np.full(knots.size, event.shape_duration / knots.size), event.b1.copy()
     knots = np.clip(knots, 0.0, event.shape_duration)
     times = np.concatenate(([0.0, knots[0]], knots, [knots[-1], event.shape_duration]))
     values = np.concatenate(([0.0, 0.0], event.b1, [0.0, 0.0]))
-    if event.shape_duration <= _TIME_TOLERANCE:
-        return np.zeros(0), np.zeros(0, dtype=np.complex128)
     return _linear_steps(times, values, raster)
 
 

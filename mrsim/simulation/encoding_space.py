@@ -118,10 +118,13 @@ class Encoding:
         if self.cartesian:
             across = [int(c.max()) + 1 for c in (self.lines, self.partitions)]
             return (self.samples / self.oversampling, across[0], across[1])
-        largest = max(float(self._k_max.max()), 1e-9)
+        reach = self._k_max.copy()
+        encoded = reach > 1e-3 * max(float(reach.max()), 1e-9)
+        # Spirals and radial readouts end short of the corners of a square, not evenly so.
+        same = encoded & np.isclose(self.fov, self.fov[0], rtol=1e-3)
+        reach[same] = reach[same].max() if same.any() else 0.0
         return tuple(
-            max(2 * round(k * f), 1) if k > 1e-3 * largest else 1.0
-            for k, f in zip(self._k_max, self.fov, strict=True)
+            max(2 * round(k * f), 1) if e else 1.0 for k, f, e in zip(reach, self.fov, encoded, strict=True)
         )
 
     def trajectories(self, raw: RawData) -> dict[int, np.ndarray]:
@@ -133,6 +136,16 @@ class Encoding:
             int(i): (_positions(raw, n) * fov).astype(np.float32).reshape(-1)
             for n, i in enumerate(raw.readouts.adc)
         }
+
+
+def _k_reach(raw: RawData) -> np.ndarray:
+    """Largest |k| along each logical axis [1/m], 0 where k does not change."""
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for r in range(raw.readouts.adc.size):
+        k = _positions(raw, r)
+        low, high = np.minimum(low, k.min(axis=0)), np.maximum(high, k.max(axis=0))
+    reach = np.maximum(np.abs(low), np.abs(high))
+    return np.asarray(np.where(high - low > 1e-3 * max(float(reach.max()), 1e-9), reach, 0.0))
 
 
 def _positions(raw: RawData, readout: int) -> np.ndarray:

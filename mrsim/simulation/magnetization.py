@@ -55,7 +55,7 @@ def magnetization_histories(line: Timeline, bins: Bins, *, max_states: int = 256
     The amplitude is that right after the pulse before the readout, on the echo path, demodulated with the
     ADC's phase, in the sign convention of the raw data.
     """
-    pairs = [pulse_maps(s.b1, s.steps, bins, freq_offset=s.freq_offset) for s in line.shapes]
+    pairs = [pulse_maps(s.b1, s.steps, bins, freq_offset=s.freq_offset, center=s.center) for s in line.shapes]
     matrices = np.stack([m for m, _ in pairs])
     offsets = np.stack([c for _, c in pairs])
     after_pulse = histories(line.train, matrices, offsets, bins, max_states=max_states)

@@ -118,7 +118,12 @@ def _pulse_maps(
 
 
 def pulse_maps(
-    waveform: np.ndarray, steps: np.ndarray, bins: Bins, *, freq_offset: float = 0.0
+    waveform: np.ndarray,
+    steps: np.ndarray,
+    bins: Bins,
+    *,
+    freq_offset: float = 0.0,
+    center: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Affine map of one RF waveform for every bin.
 
@@ -132,6 +137,9 @@ def pulse_maps(
         Where to evaluate it.
     freq_offset : float
         Carrier offset [Hz]; its phase counts from the start of the pulse, as in Pulseq.
+    center : float, optional
+        Time [s] from the start of the pulse at which it counts as played. The free precession of the bins'
+        shift before and after it is then left to the time that runs between the centres of pulses.
 
     Returns
     -------
@@ -146,4 +154,13 @@ def pulse_maps(
         middle = np.cumsum(steps) - 0.5 * steps
         waveform = waveform * np.exp(2j * np.pi * freq_offset * middle)
     matrices, offsets = _pulse_maps(waveform, steps, 1.0 / bins.t1, 1.0 / bins.t2, bins.b1, bins.shift)
-    return matrices, offsets
+    if center is None:
+        return matrices, offsets
+    before = np.exp(-2j * np.pi * bins.shift * center)
+    after = np.exp(-2j * np.pi * bins.shift * (float(steps.sum()) - center))
+    one = np.ones_like(before)
+    rows, columns = (
+        np.stack([after, after.conj(), one], axis=1),
+        np.stack([before, before.conj(), one], axis=1),
+    )
+    return rows[:, :, None] * matrices * columns[:, None, :], rows * offsets

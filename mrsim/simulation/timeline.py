@@ -23,11 +23,12 @@ class UnsupportedSequenceError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class PulseShape:
-    """One distinct RF waveform: b1 [Hz] held over steps [s], carrier offset [Hz]."""
+    """One distinct RF waveform: b1 [Hz] held over steps [s], carrier offset [Hz], centre from start [s]."""
 
     b1: np.ndarray
     steps: np.ndarray
     freq_offset: float
+    center: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +101,11 @@ def _distinct_shapes(events: tuple[RfEvent, ...], f0: float) -> tuple[np.ndarray
     for i, event in enumerate(events):
         steps = event.sample_widths
         freq = event.total_freq_offset(f0)
-        key = (event.b1.tobytes(), np.round(steps, 12).tobytes(), freq)
+        center = round(event.center - event.delay, 12)
+        key = (event.b1.tobytes(), np.round(steps, 12).tobytes(), freq, center)
         if key not in index:
             index[key] = len(shapes)
-            shapes.append(PulseShape(b1=event.b1, steps=steps, freq_offset=freq))
+            shapes.append(PulseShape(b1=event.b1, steps=steps, freq_offset=freq, center=center))
         of_event[i] = index[key]
     return of_event, tuple(shapes)
 

@@ -31,7 +31,7 @@ def turn(u: Any) -> Any:
 
 
 def decay(u: Any) -> Any:
-    """Exponential exp(-u) for u >= 0; relative error 2e-7 in float32, 1e-14 in float64."""
+    """Exponential exp(-u) for u >= 0; relative error, growing with u, 2e-7 at 1 and 1e-6 at 20 in float32."""
     raise NotImplementedError("only inside compiled code")
 
 

@@ -89,7 +89,7 @@ def simulate_cloud(
         index = np.arange(first, min(first + points, cloud.size))
         part = cloud if len(pieces) == 1 else cloud.select(index)
         if per_point > 1:
-            part = part.expand(per_point, seed=_piece_seed(seed, number))
+            part = part.expand(per_point, seed=_piece_seed(seed, number), common=_piece_seed(seed, 0))
         run = _Run(part, sequence, machine, options, _piece_seed(seed, number))
 
         def told(share: float, number: int = number) -> None:

@@ -18,6 +18,7 @@ _TAU = 2 * np.pi
 MAX_ANGLE = 1.0
 """Rotation of one step [rad] up to which the kernels' series hold to round-off."""
 MAX_STEPS = 20_000_000
+_RF_RASTER = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,7 +97,7 @@ class PulseLibrary:
         found = self._waves.get(number)
         if found is None:
             event = self._sequence.rf_events[number - 1]
-            steps, b1 = rf_steps(event, self._sequence.rasters["rf"])
+            steps, b1 = rf_steps(event, self._sequence.rasters.get("rf", _RF_RASTER))
             if steps.size:
                 equal = np.abs(np.diff(b1)) <= 1e-12 * float(np.abs(b1).max())
                 first = np.flatnonzero(np.concatenate([[True], ~equal]))
@@ -156,7 +157,12 @@ class PulseLibrary:
 
     def _add(self, carrier: float, steps: np.ndarray, b1: np.ndarray, dphi: np.ndarray) -> int:
         scale = self._stepping.scale_of(dphi.shape[1])
-        key = (np.round(steps, 12).tobytes(), b1.tobytes(), np.round(dphi * scale, 10).tobytes())
+        # Rounded, so that a phase multiplied in and out again makes no new pulse: 1e-9 Hz is nothing.
+        key = (
+            np.round(steps, 12).tobytes(),
+            np.round(b1, 9).tobytes(),
+            np.round(dphi * scale, 10).tobytes(),
+        )
         if key not in self._known:
             self._known[key] = len(self._parts)
             self._parts.append(_split(*_merged(steps, b1, dphi), self._stepping))

@@ -17,8 +17,8 @@ from .encoding import Machine
 from .options import BlochOptions
 
 FEW, MANY, MOST = 16, 61, 509
-"""Spins per voxel by default: without winding-up (dephasing in the readout, T2'), and the range with it. The
-error of a spoiled gradient echo falls as one over the number (docs/validation.md)."""
+"""Spins per voxel by default: without winding-up (dephasing in the readout, T2'), and the range with it. A train
+of which no more orders are alive than a voxel has spins agrees with phase graphs to 1e-6 (tests)."""
 _MEMORY = 2.5
 """Transverse times after which a coherence is forgotten: exp(-2.5) = 8 %, RF spoiling left aside."""
 _NOTICEABLE = 0.1
@@ -60,7 +60,7 @@ def recommended_spins(
 ) -> int:
     """Spins per voxel for an object with voxels.
 
-    Two for every coherence order alive at a time, a prime number so that no whole number of cycles per order
+    One for every coherence order alive at a time, a prime number so that no whole number of cycles per order
     makes them coincide, and in proportion more where a voxel holds several periods of the highest k.
 
     Parameters
@@ -79,7 +79,7 @@ def recommended_spins(
     repetition = float(np.median(np.diff(sequence.rf_center_times())))
     orders = _MEMORY * min(typical, 10.0) / max(repetition, 1e-4)
     periods = 2.0 * np.abs(voxel.T @ rotation) @ _largest_k(sequence)
-    wanted = max(2.0 * min(orders, sequence.rf_blocks.size), MANY) * float(np.prod(np.maximum(periods, 1.0)))
+    wanted = max(min(orders, sequence.rf_blocks.size), MANY) * float(np.prod(np.maximum(periods, 1.0)))
     return _prime_from(int(min(max(wanted, MANY), MOST)))
 
 

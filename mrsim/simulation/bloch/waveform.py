@@ -129,9 +129,9 @@ def in_body(
 ) -> Waveform:
     """Waveform as a moving rigid body feels it: R(t)^T G(t), and G(t) . origin(t) as a homogeneous field.
 
-    The products are taken as linear over at most 20 microseconds, where a body turns by less than 1e-4 rad.
+    The products are taken as linear over at most 10 microseconds, where a body turns by less than 1e-4 rad.
     """
-    fine = np.arange(wave.times[0], wave.times[-1], 2e-5)
+    fine = np.arange(wave.times[0], wave.times[-1], 1e-5)
     wave = Waveform.join([*(wave.knots(a) for a in range(wave.left.shape[1])), (fine, np.zeros_like(fine))],
                          float(wave.times[0]), float(wave.times[-1]))  # fmt: skip
     rotation, origin = pose(start + wave.times)

@@ -129,22 +129,21 @@ def test_flair_with_stimulated_echoes_needs_sub_spins(scans):
     head = smooth_head(scans[FLAIR[0]], 3e-3, ("wm", "gm", "csf"), adc=0.0)
     lone, many = (compare(head, scans[FLAIR[0]], options(b1=True), n)[0] for n in (1, 32))
     assert lone > 0.1
-    # Sub-spins are shifted at random in each voxel, which leaves an error of one over their number.
-    assert many < 0.08
+    # Off the grid of the lattice's orders the voxels' edges still leak (12 mm pixels, 3 mm voxels).
+    assert many < 0.06
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("spins", "limit"), [(1, None), (16, 0.045)])
+@pytest.mark.parametrize(("spins", "limit"), [(1, None), (16, 0.02), (61, 0.01)])
 def test_spoiling_by_gradients_needs_sub_spins(scans, spins, limit):
-    """MPRAGE of library tissues, diffusion off: 41 % with one spin, 3.6 % with 16, 2.2 % with 64."""
+    """MPRAGE of library tissues, diffusion off: 41 % with one spin, 1.5 % with 16, 0.9 % with 61."""
     head = smooth_head(scans[MPRAGE[0]], 1.5e-3, ("wm", "gm", "csf"), adc=0.0)
     error, _ = compare(head, scans[MPRAGE[0]], options(), spins)
     assert error > 0.3 if limit is None else error < limit
 
 
-@pytest.mark.xfail(strict=True, reason="phase graphs count the shift in the second half of a pulse twice")
 def test_fat_has_the_same_phase(scans):
-    """100 us of excitation: 50 us of 419 Hz are 0.13 rad."""
+    """Precession between the centre of the pulse and its end counts once: 50 us of 419 Hz are 0.13 rad."""
     head = smooth_head(scans[MPRAGE[0]], 6e-3, ("fat",), t2=5e-4)
     error, share = compare(head, scans[MPRAGE[0]], options(), 1)
     print(f"phase {np.angle(share):.4f} rad")

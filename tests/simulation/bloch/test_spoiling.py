@@ -103,22 +103,21 @@ def test_whole_cycles_converge_to_the_phase_graph(name, voxels):
     print(name, voxels, errors)
     assert errors[1] > 0.04
     assert errors[64] < 2e-5
-    assert errors[16] < (0.06 if voxels == 1 else 5e-3)
+    assert errors[16] < 0.07  # 16 orders are fewer than are alive
 
 
 @pytest.mark.parametrize("name", TRAINS)
-def test_broken_cycles_converge_as_one_over_the_number(name):
-    """Every voxel's own sum is not zero then, and random shifts of its sub-spins leave 1/n of it.
+def test_broken_cycles_cancel_between_voxels(name):
+    """Every voxel's own sum is not zero then; as the lattice goes on from voxel to voxel, their sum is.
 
-    61 is the package's least number with winding-up: 1.4e-3 of an echo train, 1e-2 of a spoiled one, over 50
-    voxels. A lone voxel has open ends: there the phase graph is not the truth.
+    61 is the package's least number with winding-up. Open ends of the row of 50 voxels are left.
     """
     errors = {n: error(name, BROKEN, n, 50) for n in (1, 16, 61, 256)}
     print(name, errors)
-    spoiled = "spoiled" in name
     assert errors[1] > 0.04
-    assert errors[61] < (0.015 if spoiled else 2e-3)
-    assert errors[256] < (0.008 if spoiled else 4e-4)
+    assert errors[16] < 2e-3
+    assert errors[61] < 1e-5
+    assert errors[256] < 1e-5
 
 
 GOLDEN = {
