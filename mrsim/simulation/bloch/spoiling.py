@@ -17,8 +17,8 @@ from .encoding import Machine
 from .options import BlochOptions
 
 FEW, MANY, MOST = 16, 61, 509
-"""Spins per voxel by default: without winding-up (dephasing in the readout, T2'), and the range with it. A train
-of which no more orders are alive than a voxel has spins agrees with phase graphs to 1e-6 (tests)."""
+"""Spins per voxel by default: without winding-up (dephasing in the readout, T2'), and the range with it.
+Trains in which no more orders are alive than a voxel has spins agree with phase graphs to 1e-6 (tests)."""
 _MEMORY = 2.5
 """Transverse times after which a coherence is forgotten: exp(-2.5) = 8 %, RF spoiling left aside."""
 _NOTICEABLE = 0.1
