@@ -27,6 +27,19 @@ def _parse_delays(pairs: list[str]) -> dict[str, float]:
     return delays
 
 
+def _announce(spins: int, seconds: float) -> None:
+    """Say how long it will take where that is more than a minute; on standard error, as progress is."""
+    import sys
+
+    if seconds > 60.0:
+        unit, size = ("min", 60.0) if seconds < 7200.0 else ("h", 3600.0)
+        print(
+            f"{spins} spins: about {seconds / size:.2g} {unit}. "
+            "A coarser phantom or fewer --spins-per-voxel is faster.",
+            file=sys.stderr,
+        )
+
+
 @contextmanager
 def _bar(shown: bool) -> Iterator[Callable[[float], None] | None]:
     """Progress of the exact engine on a terminal; nothing elsewhere."""
@@ -196,8 +209,9 @@ def simulate(
     )
     with _bar(engine == "bloch") as progress:
         told = simulate_file(
-            out, files, engine=engine, seed=seed, coils=coils, noise=noise, exact=exact, progress=progress
-        )
+            out, files, engine=engine, seed=seed, coils=coils, noise=noise, exact=exact, progress=progress,
+            expect=_announce,
+        )  # fmt: skip
     if engine == "bloch":
         report = told["report"]
         print(

@@ -94,6 +94,7 @@ def simulate_file(
     noise: bool = True,
     exact: ExactChoices | None = None,
     progress: Callable[[float], None] | None = None,
+    expect: Callable[[int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Simulate one scan and write it as ISMRMRD.
 
@@ -113,6 +114,8 @@ def simulate_file(
         Of the exact engine.
     progress : callable, optional
         Called with the share done (exact engine).
+    expect : callable, optional
+        Called before the work with the number of spins and the estimated time [s] (exact engine).
 
     Returns
     -------
@@ -138,7 +141,8 @@ def simulate_file(
     with finished_whole(out) as temporary:
         if engine == "bloch":
             choices = exact or ExactChoices()
-            raw = _exact(files, machine, played, prescription, body, options, choices, rng, progress)
+            told = {"progress": progress, "expect": expect}
+            raw = _exact(files, machine, played, prescription, body, options, choices, rng, told)
         else:
             raw = _kspace(files, machine, played, prescription, body, options, rng)
         write_ismrmrd(temporary, raw)
@@ -178,7 +182,7 @@ def _kspace(
 def _exact(
     files: ScanFiles, machine: Scanner, played: PulseSequence, prescription: Prescription,
     body: Phantom | PointCloud, options: Any, exact: ExactChoices, rng: Any,
-    progress: Callable[[float], None] | None,
+    told: dict[str, Any],
 ) -> Any:  # fmt: skip
     from dataclasses import replace
 
@@ -199,9 +203,7 @@ def _exact(
         "threads": exact.threads,
     }
     bloch = BlochOptions(**choices)
-    return simulate_bloch(
-        body, played, machine, prescription, rng=rng, options=options, bloch=bloch, progress=progress
-    )
+    return simulate_bloch(body, played, machine, prescription, rng=rng, options=options, bloch=bloch, **told)
 
 
 def _default_spins(

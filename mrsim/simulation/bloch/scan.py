@@ -17,6 +17,7 @@ from ..rawdata import RawData
 from ..scanned import ScannedObject, scan_object
 from ..session import Session
 from ..timeline import kspace_readouts
+from .cost import estimated_seconds
 from .encoding import Machine
 from .engine import Signal, simulate_cloud
 from .gradients import GradientSystem, PolynomialField
@@ -119,6 +120,7 @@ def simulate_bloch(
     bloch: BlochOptions | None = None,
     gradients: GradientSystem | None = None,
     progress: Callable[[float], None] | None = None,
+    expect: Callable[[int, float], None] | None = None,
 ) -> RawData:
     """Raw data of one scan by exact integration of the Bloch equations.
 
@@ -141,6 +143,8 @@ def simulate_bloch(
         Imperfections of the gradients; by default the calibration errors of the scanner record.
     progress : callable, optional
         Called with the share done.
+    expect : callable, optional
+        Called once before the work with the number of spins and the estimated time [s].
 
     Returns
     -------
@@ -162,6 +166,11 @@ def simulate_bloch(
         rotation=np.asarray(axes, float),
         center=np.asarray(prescription.center, float),
     )
+    if expect is not None:
+        spins = cloud.size * bloch.spins_per_voxel
+        coils = 1 if cloud.sensitivity is None else len(cloud.sensitivity)
+        double = bloch.precision == "double"
+        expect(spins, estimated_seconds(sequence, spins, coils=coils, workers=bloch.workers, double=double))
     seed = int(rng.integers(0, 2**63))
     signal = simulate_cloud(cloud, sequence, machine=machine, options=bloch, seed=seed, progress=progress)
     data = _split_readouts(sequence, signal, scale)
