@@ -15,6 +15,7 @@ PACKAGES = (
     "phantoms",
     "protocols",
     "mrsim.simulation",
+    "mrsim.simulation.bloch",
     "recon",
     "mrsim.harmonizers",
     "mrsim.evaluation",

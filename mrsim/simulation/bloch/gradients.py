@@ -50,8 +50,12 @@ class EddyCurrent:
 class ImpulseResponse:
     """Measured gradient impulse response of each axis.
 
-    frequency : (n,) [Hz], increasing from 0;  response : (3, n) complex transfer function of the axes, 1 for
-    a perfect one; in between linear, above the last frequency zero.
+    Parameters
+    ----------
+    frequency : array (n,)
+        Increasing from 0 [Hz].
+    response : complex array (3, n)
+        Transfer function of each axis, 1 for a perfect one; linear in between, zero above the last frequency.
     """
 
     frequency: np.ndarray
@@ -113,10 +117,15 @@ class PolynomialField(GradientField):
 class SphericalHarmonicField(GradientField):
     """Field of each coil as solid spherical harmonics relative to the linear term.
 
-    radius : reference radius r0 [m];
-    cosine, sine : per coil a tuple of (n, m, coefficient), order n >= 2, with the term
-    coefficient r0 (r/r0)^n P_nm(cos theta) cos(m phi) or sin(m phi), P_nm the unnormalised associated
-    Legendre function without the Condon-Shortley phase. The linear term is exact.
+    The linear term is exact; each further one is coefficient r0 (r/r0)^n P_nm(cos theta) times cos(m phi) or
+    sin(m phi), with P_nm the unnormalised associated Legendre function without the Condon-Shortley phase.
+
+    Parameters
+    ----------
+    radius : float
+        Reference radius r0 [m].
+    cosine, sine : tuple
+        For each of the three coils a tuple of (n, m, coefficient), order n >= 2.
     """
 
     radius: float
