@@ -32,9 +32,7 @@ class Encoding:
     def __init__(self, raw: RawData) -> None:
         definitions = raw.sequence.definitions
         readouts = raw.readouts
-        self._k_max = np.max(
-            [np.abs(_positions(raw, r)).max(axis=0) for r in range(readouts.adc.size)], axis=0
-        )
+        self._k_max = _k_reach(raw)
         self.samples = max(readouts.offsets[p].shape[0] for p in set(readouts.pattern.tolist()))
         self.labelled = "LIN" in raw.sequence.labels
         self.cartesian = _along_read(raw) and (self.labelled or _equal_lines(raw))
@@ -140,10 +138,13 @@ class Encoding:
 
 def _k_reach(raw: RawData) -> np.ndarray:
     """Largest |k| along each logical axis [1/m], 0 where k does not change."""
+    r = raw.readouts
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
-    for r in range(raw.readouts.adc.size):
-        k = _positions(raw, r)
-        low, high = np.minimum(low, k.min(axis=0)), np.maximum(high, k.max(axis=0))
+    for number, offsets in enumerate(r.offsets):
+        base = r.base[r.pattern == number]
+        if len(base):
+            low = np.minimum(low, base.min(axis=0) + offsets.min(axis=0))
+            high = np.maximum(high, base.max(axis=0) + offsets.max(axis=0))
     reach = np.maximum(np.abs(low), np.abs(high))
     return np.asarray(np.where(high - low > 1e-3 * max(float(reach.max()), 1e-9), reach, 0.0))
 

@@ -61,8 +61,7 @@ def _heads(raw: RawData, encoding: Encoding, dtype: np.dtype[Any]) -> np.ndarray
     heads["sample_time_us"] = [e.dwell * 1e6 for e in events]
     for c in range(raw.channels):
         heads["channel_mask"][:, c // 64] |= np.uint64(1 << (c % 64))
-    center_of = {i: _center_sample(raw, r) for r, i in enumerate(raw.readouts.adc.tolist())}
-    heads["center_sample"] = [center_of.get(i, 0) for i in range(count)]
+    heads["center_sample"][raw.readouts.adc] = _center_samples(raw)
     p = raw.prescription
     axes = np.stack([p.read_dir, p.phase_dir, p.slice_dir])
     heads["position"] = (np.asarray(p.center) + encoding.slice_shift @ axes) * _RAS_TO_LPS * 1e3
@@ -77,11 +76,18 @@ def _heads(raw: RawData, encoding: Encoding, dtype: np.dtype[Any]) -> np.ndarray
     return heads
 
 
-def _center_sample(raw: RawData, readout: int) -> int:
-    """Sample nearest the centre of k-space along the readout; of two equally near ones the later."""
+def _center_samples(raw: RawData) -> np.ndarray:
+    """Sample of each readout nearest the centre of k-space along it; of two equally near ones the later."""
     r = raw.readouts
-    k = np.abs(r.base[readout, 0] + r.offsets[r.pattern[readout]][:, 0])
-    return int(np.flatnonzero(k <= k.min() + 1e-3 * max(float(k.max()), 1e-9) / k.size)[-1])
+    # Few readouts differ in where they lie along the readout axis.
+    kinds, which = np.unique(
+        np.stack([r.pattern, np.round(r.base[:, 0], 6)], axis=1), axis=0, return_inverse=True
+    )
+    found = np.zeros(len(kinds), np.int64)
+    for n, (pattern, base) in enumerate(kinds):
+        k = np.abs(base + r.offsets[int(pattern)][:, 0])
+        found[n] = np.flatnonzero(k <= k.min() + 1e-3 * max(float(k.max()), 1e-9) / k.size)[-1]
+    return np.asarray(found[which.reshape(-1)])
 
 
 def _limit(x: Any, values: np.ndarray, center: int) -> Any:
