@@ -44,7 +44,9 @@ def rf_steps(event: RfEvent, raster: float) -> tuple[FloatArray, NDArray[np.comp
         raise SequenceError(f"raster must be positive; got {raster} s. Pass sequence.rasters['rf'].")
     if event.shape_duration <= _TIME_TOLERANCE:
         return np.zeros(0), np.zeros(0, dtype=np.complex128)
-    if event.times.size == 1:  # one sample is a block pulse
+    middle = event.delay + 0.5 * event.shape_duration
+    if event.times.size == 1 and abs(event.times[0] - middle) < _TIME_TOLERANCE:
+        # One sample in the middle holds over the pulse, whatever the raster.
         return np.array([event.shape_duration]), event.b1.copy()
     knots = event.times - event.delay
     if _is_uniform(knots, event.shape_duration, raster):

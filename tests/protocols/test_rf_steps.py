@@ -95,3 +95,9 @@ def test_a_pulse_of_no_length_has_no_steps():
 def test_raster_must_be_positive():
     with pytest.raises(SequenceError, match="raster must be positive"):
         rf_steps(pulse([0, 1e-6], [1, 1]), 0.0)
+
+
+def test_one_sample_in_the_middle_holds_over_the_pulse():
+    durations, steps = rf_steps(pulse([2e-6], [3], length=4e-6), RASTER)
+    np.testing.assert_allclose(durations, [4e-6])
+    np.testing.assert_allclose(steps, [3])
