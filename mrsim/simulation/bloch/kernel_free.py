@@ -15,7 +15,7 @@ from .arithmetic import OPTIONS, loss, turn
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def add_phases(psi: np.ndarray, dphi: np.ndarray, phase: np.ndarray) -> None:
     """Phase of every spin [cycles]: the sum over encoding fields, in float64.
 
@@ -34,14 +34,14 @@ def add_phases(psi: np.ndarray, dphi: np.ndarray, phase: np.ndarray) -> None:
                 phase[i] += a * p[i]
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def wrap(phase: np.ndarray, u: np.ndarray) -> None:
     """Reduce to [-1/2, 1/2] in float64, then round: no digit is lost to whole turns."""
     for i in range(phase.size):
         u[i] = phase[i] - math.floor(phase[i] + 0.5)
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def losses(time: float, r1: np.ndarray, r2: np.ndarray, k1: np.ndarray, k2: np.ndarray) -> None:
     """Shares 1 - exp(-t R) that relax over ``time`` [s].
 
@@ -53,7 +53,7 @@ def losses(time: float, r1: np.ndarray, r2: np.ndarray, k1: np.ndarray, k2: np.n
         k2[i] = loss(t * r2[i])
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def precess(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, u: np.ndarray, k1: np.ndarray, k2: np.ndarray, m0: np.ndarray
 ) -> None:
@@ -66,7 +66,7 @@ def precess(
         z[i] += (m0[i] - z[i]) * k1[i]
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def exchange(
     time: float, r1: np.ndarray, m0: np.ndarray, bound: np.ndarray, lo: int, z: np.ndarray, zb: np.ndarray
 ) -> None:
@@ -87,7 +87,7 @@ def exchange(
         zb[i] = equilibrium + sinh * c * p + (cosh - sinh * half) * q
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _mix(value: np.uint64) -> np.uint64:
     """Mix 64 bits: finalizer of splitmix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -95,7 +95,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _normals(key: np.uint64, serial: np.uint64) -> tuple[float, float, float, float]:
     """Return four standard normal numbers of a spin's ``key`` at operation ``serial`` (Box-Muller)."""
     base = _mix(key + serial * _STEP)
@@ -108,7 +108,7 @@ def _normals(key: np.uint64, serial: np.uint64) -> tuple[float, float, float, fl
     return n[0], n[1], n[2], n[3]
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def diffuse(
     walk: np.ndarray, serial: int, key: np.ndarray, adc: np.ndarray, shift: np.ndarray, phase: np.ndarray
 ) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -12,7 +16,7 @@ from .kernel_read import anchor, factor, sum_curved, sum_linear, tile_curved, ti
 from .tables import FREE, PULSE, Maps, Ops, Pulses, Spins, State, Steps, Work
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _free(
     op: int, serial: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, zb: np.ndarray, lo: int, ops: Ops,
     spins: Spins, shift: np.ndarray, work: Work,
@@ -37,7 +41,7 @@ def _free(
     precess(x, y, z, u, k1, k2, m0)
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _samples(
     op: int, n: int, ops: Ops, steps: Steps, known: int, r2: np.ndarray, adc: np.ndarray, work: Work
 ) -> int:
@@ -48,7 +52,7 @@ def _samples(
     return -1 if steps.curved[link] else link
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _sum(curved: bool, a: np.ndarray, b: np.ndarray, row: np.ndarray, samples: int, out: np.ndarray) -> None:
     if curved:
         sum_curved(a, b, row, samples, out)
@@ -56,7 +60,7 @@ def _sum(curved: bool, a: np.ndarray, b: np.ndarray, row: np.ndarray, samples: i
         sum_linear(a, b, row, samples, out)
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _weigh(
     curved: bool, a: np.ndarray, b: np.ndarray, lo: int, first: int, samples: int, coil: np.ndarray,
     work: Work, out: np.ndarray,
@@ -70,7 +74,7 @@ def _weigh(
         weigh(work.tile, a.size, coil, lo, first + j, min(4, samples - j), out)
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def play_block(
     lo: int, hi: int, base: int, ops: Ops, steps: Steps, pulses: Pulses, spins: Spins, state: State,
     maps: Maps, work: Work, out: np.ndarray,
@@ -115,12 +119,34 @@ def play_block(
                 _sum(curved, a, b, work.row, samples, out[0, :, first : first + samples])
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
-def play_lane(
-    lane: int, lanes: int, block: int, base: int, ops: Ops, steps: Steps, pulses: Pulses, spins: Spins,
-    state: State, maps: Maps, work: Work, out: np.ndarray,
-) -> None:  # fmt: skip
-    """Play every ``lanes``-th block of ``block`` spins, starting with number ``lane``."""
-    total = spins.r1.size
-    for lo in range(lane * block, total, lanes * block):
-        play_block(lo, min(lo + block, total), base, ops, steps, pulses, spins, state, maps, work, out)
+def _sources() -> int:
+    """Return a number that changes with any file the compiled code is made from."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for name in ("arithmetic", "tables", "kernel_free", "kernel_pulse", "kernel_read", "kernel_play"):
+        digest.update((here / f"{name}.py").read_bytes())
+    return int.from_bytes(digest.digest()[:6], "big")
+
+
+def _entry(sources: int) -> Any:
+    """Compile the one function that Python calls.
+
+    Numba keeps compiled code by the date of the file of a function, not of those it calls. Only this one is
+    kept, and ``sources`` is part of its key: kernels changed elsewhere are compiled anew.
+    """
+
+    @njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+    def play_lane(
+        lane: int, lanes: int, block: int, base: int, ops: Ops, steps: Steps, pulses: Pulses, spins: Spins,
+        state: State, maps: Maps, work: Work, out: np.ndarray,
+    ) -> int:  # fmt: skip
+        """Play every ``lanes``-th block of ``block`` spins, starting with number ``lane``."""
+        total = spins.r1.size
+        for lo in range(lane * block, total, lanes * block):
+            play_block(lo, min(lo + block, total), base, ops, steps, pulses, spins, state, maps, work, out)
+        return sources
+
+    return play_lane
+
+
+play_lane = _entry(_sources())

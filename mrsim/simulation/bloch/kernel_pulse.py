@@ -18,7 +18,7 @@ from .tables import Pulses, Spins, Work
 _TAU = 2 * math.pi
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _relax(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, k1: np.ndarray, k2: np.ndarray, m0: np.ndarray
 ) -> None:
@@ -28,7 +28,7 @@ def _relax(
         z[i] += (m0[i] - z[i]) * k1[i]
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _rotate(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, re: float, im: float, px: np.ndarray, py: np.ndarray,
     w: np.ndarray, k1: np.ndarray, k2: np.ndarray, m0: np.ndarray,
@@ -54,7 +54,7 @@ def _rotate(
         z[i] = mz + (m0[i] - mz) * k1[i]
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def _saturate(
     zb: np.ndarray, power: float, dt: float, px: np.ndarray, py: np.ndarray, line: np.ndarray
 ) -> None:
@@ -64,7 +64,7 @@ def _saturate(
         zb[i] *= decay(rate * (px[i] * px[i] + py[i] * py[i]) * line[i])
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def play_pulse(
     x: np.ndarray, y: np.ndarray, z: np.ndarray, zb: np.ndarray, m0: np.ndarray, lo: int, spins: Spins,
     pulses: Pulses, number: int, phase: float, shim: int, work: Work,
@@ -105,7 +105,7 @@ def play_pulse(
                 exchange(0.5 * dt, r1, m0, spins.bound, lo, z, zb)
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def make_map(
     table: np.ndarray, lo: int, n: int, spins: Spins, pulses: Pulses, number: int, shim: int, work: Work
 ) -> None:
@@ -125,7 +125,7 @@ def make_map(
         play_pulse(x, y, z, none, m0, lo, spins, pulses, number, 0.0, shim, work)
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def apply_map(x: np.ndarray, y: np.ndarray, z: np.ndarray, table: np.ndarray, lo: int, phase: float) -> None:
     """Play a pulse by its map, with RF phase ``phase`` [cycles]: turn back, map, turn forth."""
     n = x.size

@@ -15,7 +15,7 @@ from .kernel_free import add_phases, wrap
 from .tables import Steps
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def anchor(
     x: np.ndarray, y: np.ndarray, u: np.ndarray, time: float, path: float, r2: np.ndarray, adc: np.ndarray,
     a: np.ndarray, b: np.ndarray,
@@ -29,7 +29,7 @@ def anchor(
         b[i] = (y[i] * c - x[i] * s) * e
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def factor(
     steps: Steps, number: int, psi: np.ndarray, r2: np.ndarray, adc: np.ndarray, phase: np.ndarray,
     u: np.ndarray, row: np.ndarray,
@@ -52,7 +52,7 @@ def factor(
             f0[i], f1[i] = c, -s
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def sum_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: np.ndarray) -> None:
     """Add the sums over all spins of ``count`` samples to ``out`` (2, count); a, b are used up.
 
@@ -98,7 +98,7 @@ def sum_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: n
         out[1, j] += b0
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def sum_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: np.ndarray) -> None:
     """As `sum_linear`, with a factor that turns from sample to sample; its rows are used up."""
     n = a.size
@@ -130,7 +130,7 @@ def sum_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, count: int, out: n
         out[1, whole] += b0
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def tile_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, tile: np.ndarray) -> None:
     """Write the next four samples of every spin into ``tile`` (4, 2, B), real and imaginary part."""
     q0, q1 = row[8], row[9]
@@ -148,7 +148,7 @@ def tile_linear(a: np.ndarray, b: np.ndarray, row: np.ndarray, tile: np.ndarray)
         a[i], b[i] = x * c - y * s, x * s + y * c
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def tile_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, tile: np.ndarray) -> None:
     """As `tile_linear`, with a factor that turns from sample to sample."""
     q0, q1, f0, f1 = row[8], row[9], row[10], row[11]
@@ -161,7 +161,7 @@ def tile_curved(a: np.ndarray, b: np.ndarray, row: np.ndarray, tile: np.ndarray)
             q0[i], q1[i] = c * f - s * g, c * g + s * f
 
 
-@njit(cache=True, nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
+@njit(nogil=True, **OPTIONS)  # type: ignore[untyped-decorator]
 def weigh(
     tile: np.ndarray, n: int, coil: np.ndarray, lo: int, first: int, count: int, out: np.ndarray
 ) -> None:
