@@ -5,7 +5,7 @@
 
 from .encoding import Machine
 from .engine import Signal, simulate_cloud
-from .gradients import (
+from ..gradients import (
     EddyCurrent,
     GradientField,
     GradientSystem,

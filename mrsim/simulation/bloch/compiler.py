@@ -14,7 +14,7 @@ from .program import Encoding, Rows, Window
 from .pulse_library import Evaluate, PlayedPulse, PulseLibrary
 from .segments import cut_readout
 from .tables import FREE, PULSE, READ
-from .waveform import Integrals, Waveform, in_body, reach
+from ..waveform import Integrals, Waveform, in_body, reach
 
 _PLANS = 8192
 """Plans of blocks that are kept: some tens of megabytes."""

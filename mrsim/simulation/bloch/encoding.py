@@ -12,7 +12,7 @@ from protocols import Sequence
 
 from .compiler import Compiler
 from .fields import TIME, FieldLayout, spatial_factors
-from .gradients import GradientSystem
+from ..gradients import GradientSystem
 from .options import BlochOptions
 from .program import Encoding
 from .pulse_library import Stepping

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .gradients import GradientField
+from ..gradients import GradientField
 
 GRADIENTS, TIME = 3, 3
 

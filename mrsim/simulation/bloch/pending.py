@@ -8,7 +8,7 @@ from protocols import RfEvent, infer_use
 
 from .program import Rows
 from .tables import FREE, Steps
-from .waveform import Integrals
+from ..waveform import Integrals
 
 _TAU2 = (2 * np.pi) ** 2
 

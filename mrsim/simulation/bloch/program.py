@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .fields import FieldLayout
-from .gradients import GradientSystem
+from ..gradients import GradientSystem
 from .pulse_library import Stepping
 from .tables import Ops, Pulses, Steps
 

@@ -20,7 +20,7 @@ from ..timeline import kspace_readouts
 from .cost import estimated_seconds
 from .encoding import Machine
 from .engine import Signal, simulate_cloud
-from .gradients import GradientSystem, PolynomialField
+from ..gradients import GradientSystem, PolynomialField
 from .options import BlochOptions
 from .spoiling import dephasing_notes
 
