@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .attribution import Attribution, Coalition, Game, attribute, plan_game
     from .biology import (
         Rate,
         Slopes,
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "attribution": "Attribution Coalition Game attribute plan_game",
     "biology": "Rate Slopes age_recovery age_slopes false_positive_rate identification_rate "
     "invented_effect_rate rank_correlation subject_means volume_errors",
     "bootstrap": "Interval bootstrap_ci jackknife_ci resample_indices",
@@ -107,9 +109,12 @@ _HOME = {name: module for module, names in _NAMES.items() for name in names.spli
 
 __all__ = [
     "METRICS",
+    "Attribution",
     "Bands",
     "BlandAltman",
+    "Coalition",
     "Dissection",
+    "Game",
     "IntensityMatch",
     "Interval",
     "Metric",
@@ -127,6 +132,7 @@ __all__ = [
     "age_recovery",
     "age_slopes",
     "align_to_mask",
+    "attribute",
     "balanced_accuracy",
     "bland_altman",
     "bootstrap_ci",
@@ -158,6 +164,7 @@ __all__ = [
     "match_set",
     "mean_thickness",
     "nrmse",
+    "plan_game",
     "power_spectrum",
     "power_spectrum_ratio",
     "probe_site",
