@@ -17,9 +17,6 @@ from .protocol import Protocol
 from .readout import ReadoutPlan, plan_readout
 from .report import BuildReport
 
-SPOILER_CYCLES = 1.0
-"""Dephasing of one repetition across one voxel along the readout [cycles]."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Timing:
@@ -57,7 +54,7 @@ class SpoiledKernel:
         self.spacing = down(spacing + 0.5 * composer.block_raster, composer.block_raster)
         self.pulse = composer.hard_pulse(protocol.flip_angle, protocol.rf.excitation_duration, "excitation")
         self.rf_center = self.pulse.delay + 0.5 * self.pulse.shape_dur
-        self.moment = SPOILER_CYCLES / geometry.voxel_size[0]
+        self.moment = protocol.rf.spoiler_cycles / geometry.voxel_size[0]
         increment = protocol.rf.spoil_increment_deg
         if increment is None:
             increment = composer.scanner.transmit.rf_spoil_increment_deg

@@ -129,6 +129,10 @@ class Rf:
         Length of each non-selective hard refocusing pulse [s].
     spoil_increment_deg : float or None
         Quadratic RF-spoiling increment [deg]; None takes the scanner's habit.
+    spoiler_cycles : float
+        Dephasing that one repetition of a spoiled gradient echo leaves across a voxel along the readout
+        [cycles]. Large values let diffusion spoil: T1 mapping asks for them (Yarnykh 2010,
+        doi:10.1002/mrm.22394).
     """
 
     flip_deg: float
@@ -138,6 +142,7 @@ class Rf:
     refocusing_deg: tuple[float, ...] = (180.0,)
     refocusing_duration: float = 6e-4
     spoil_increment_deg: float | None = None
+    spoiler_cycles: float = 1.0
 
     def __post_init__(self) -> None:
         increment = self.spoil_increment_deg
@@ -157,6 +162,10 @@ class Rf:
                 (
                     increment is None or 0 <= increment < 360,
                     f"spoil_increment_deg must be 0..360; got {increment}",
+                ),
+                (
+                    0.5 <= self.spoiler_cycles <= 1000,
+                    f"spoiler_cycles must be 0.5..1000; got {self.spoiler_cycles}. 1 is the usual value.",
                 ),
             ],
         )
