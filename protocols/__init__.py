@@ -5,6 +5,7 @@ Pulseq file 1.2 to 1.5 into a `Sequence`.
 """
 
 from .builder import build, build_with_report, timing_errors, write_seq
+from .coil import CoilHarmonic, GradientCoil, list_coils, load_coil
 from .composer import BuildError
 from .continuity import gradient_jumps
 from .protocol import Prescription, Protocol, list_protocols, load_protocol
@@ -12,7 +13,7 @@ from .pulses import rf_steps
 from .reader import read_seq
 from .records import Provenance, RecordError
 from .report import BuildReport
-from .scanner import Scanner, list_scanners, load_scanner
+from .scanner import EddyTerm, GradientResponse, Scanner, Stability, list_scanners, load_scanner
 from .seqfile import SeqFileError
 from .sequence import (
     GAMMA_BAR,
@@ -34,8 +35,12 @@ __all__ = [
     "AdcEvent",
     "BuildError",
     "BuildReport",
+    "CoilHarmonic",
+    "EddyTerm",
     "Geometry",
     "GradEvent",
+    "GradientCoil",
+    "GradientResponse",
     "Prescription",
     "Protocol",
     "Provenance",
@@ -48,6 +53,7 @@ __all__ = [
     "Sequence",
     "SequenceError",
     "Signature",
+    "Stability",
     "Timing",
     "build",
     "build_with_report",
@@ -55,8 +61,10 @@ __all__ = [
     "gradient_integral",
     "gradient_jumps",
     "infer_use",
+    "list_coils",
     "list_protocols",
     "list_scanners",
+    "load_coil",
     "load_protocol",
     "load_scanner",
     "read_seq",
