@@ -16,6 +16,7 @@ from .protocol import Protocol
 from .readout import NOISE_SAMPLES
 from .report import BuildReport
 from .scanner import Scanner
+from .selection import slice_definitions
 from .tse import compose_tse
 
 _COMPOSERS = {"gre": compose_gre, "mprage": compose_mprage, "tse": compose_tse}
@@ -93,7 +94,7 @@ def definitions(protocol: Protocol, scanner: Scanner, report: BuildReport) -> di
     }
     if report.ti is not None:
         entries["TI"] = report.ti
-    return entries
+    return {**entries, **slice_definitions(protocol), **report.extra}
 
 
 def timing_errors(sequence: Any) -> list[Any]:

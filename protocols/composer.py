@@ -128,11 +128,13 @@ class Composer:
             self._traps[key] = int(self.seq.register_grad_event(event))
         return self._traps[key]
 
-    def rf(self, event: Any, phase: float = 0.0) -> int:
-        """Event number of a pulse with another phase offset [rad]."""
-        event = copy.copy(event)
-        event.phase_offset = phase % (2.0 * math.pi)
-        number, event.shape_IDs = self.seq.register_rf_event(event)
+    def rf(self, event: Any, phase: float = 0.0, frequency: float = 0.0) -> int:
+        """Event number of a pulse with another phase offset [rad] and carrier offset [Hz]."""
+        played = copy.copy(event)
+        played.phase_offset = phase % (2.0 * math.pi)
+        played.freq_offset = frequency
+        # The shapes of a pulse are stored once: later copies carry their numbers.
+        number, event.shape_IDs = self.seq.register_rf_event(played)
         return int(number)
 
     def adc(self, *, num: int, dwell: float, delay: float, phase: float = 0.0) -> int:

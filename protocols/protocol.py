@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .records import Provenance, RecordError, find_record, list_records, load_record, read_toml, require
-from .settings import Acceleration, Geometry, Readout, Rf, Timing
+from .settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
 
 SequenceKind = Literal["gre", "mprage", "tse"]
 
@@ -82,7 +82,7 @@ class Protocol:
         Builder.
     suffix : {'T1w', 'T2w', 'FLAIR', 'PDw'}
         BIDS suffix.
-    geometry, timing, rf, readout, acceleration
+    geometry, timing, rf, readout, acceleration, selection
         Value groups in SI with one meaning (see each class).
     vendor_value : dict
         The same quantities as the vendor's console or DICOM header gives them.
@@ -103,6 +103,7 @@ class Protocol:
     rf: Rf
     readout: Readout
     acceleration: Acceleration = field(default_factory=Acceleration)
+    selection: Selection = field(default_factory=Selection)
     vendor_value: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Provenance] = field(default_factory=dict)
     notes: str = ""
@@ -112,6 +113,7 @@ class Protocol:
         t = self.timing
         groups = ("geometry", "timing", "rf", "readout")
         partitions = self.geometry.matrix[2]
+        sliced = self.selection.mode == "slices"
         require(
             "protocol",
             [
@@ -119,6 +121,16 @@ class Protocol:
                 *(
                     (g in self.provenance, f"{g}.source: missing; say where the values come from")
                     for g in groups
+                ),
+                (
+                    sliced == (partitions == 1),
+                    f"geometry.matrix must have one partition where selection.mode is 'slices', and only "
+                    f"there; got {partitions} for {self.selection.mode!r}",
+                ),
+                (
+                    not sliced or math.isclose(self.geometry.fov[2], self.selection.thickness),
+                    f"geometry.fov[2] must be selection.thickness for slices; got {self.geometry.fov[2]} "
+                    f"and {self.selection.thickness}",
                 ),
                 (
                     self.sequence != "mprage" or (t.ti is not None and self.rf.inversion != "none"),
@@ -167,7 +179,8 @@ class Protocol:
         Parameters
         ----------
         voxel_size : float
-            Isotropic target [m], not finer than the card's finest axis. Thick slices become thinner ones.
+            Isotropic target [m], not finer than the card's finest axis. Thick partitions become thinner
+            ones; 2D slices become thicker only, and fewer where they do.
 
         Returns
         -------
@@ -184,6 +197,9 @@ class Protocol:
         geometry = _isotropic(self.geometry, voxel_size)
         if geometry.matrix == self.geometry.matrix:
             return self
+        selection = self.selection
+        if selection.mode == "slices":
+            selection = _thicker(selection, geometry.fov[2])
         timing = self.timing
         if self.sequence == "mprage":
             turbo = max(1, round(timing.turbo_factor * geometry.matrix[2] / self.geometry.matrix[2]))
@@ -195,6 +211,7 @@ class Protocol:
             name=f"{self.name}-{millimetres}mm".replace(".", "p"),
             geometry=geometry,
             timing=timing,
+            selection=selection,
             derived_from=self.derived_from or self.name,
             notes=f"{self.notes} {note}".strip(),
         )
@@ -208,7 +225,22 @@ def _isotropic(old: Geometry, voxel_size: float) -> Geometry:
         return coarse, coarse * voxel_size
 
     (nx, fx), (ny, fy), (nz, fz) = (axis(s, n) for s, n in zip(old.voxel_size, old.matrix, strict=True))
+    if old.matrix[2] == 1:
+        nz, fz = 1, max(old.fov[2], voxel_size)
     return dataclasses.replace(old, matrix=(nx, ny, nz), fov=(fx, fy, fz))
+
+
+def _thicker(old: Selection, thickness: float) -> Selection:
+    """Slices of another thickness over the same stretch: the gap grows alike, the count shrinks."""
+    ratio = thickness / old.thickness
+    count = max(1, math.ceil(old.n_slices / ratio - 1e-6))
+    return dataclasses.replace(
+        old,
+        thickness=thickness,
+        gap=old.gap * ratio,
+        n_slices=count,
+        concatenations=min(old.concatenations, count),
+    )
 
 
 def load_protocol(name_or_path: str | Path) -> Protocol:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,9 @@ class BuildReport:
         multiples of it.
     rf_spoil_increment : float
         Quadratic phase increment [rad]; 0 for spin echoes.
+    extra : dict
+        Further entries of [DEFINITIONS] that only some families have, under their file names, in SI
+        units: EchoTimes, InversionTimes, FlipAngles, SlicePositions, EffectiveTE, ...
     """
 
     scan_time: float
@@ -46,3 +50,4 @@ class BuildReport:
     shots: int
     spoiler_moment: float
     rf_spoil_increment: float
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Value groups of a protocol card: geometry, timing, RF, readout, acceleration; SI, checked."""
+"""Value groups of a protocol card: geometry, selection, timing, RF, readout, acceleration; SI, checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Geometry:
     fov : tuple of float
         Field of view [m] without readout oversampling.
     matrix : tuple of int
-        Encoded points (readout without oversampling).
+        Encoded points (readout without oversampling); one partition for 2D slices, whose thickness is
+        then the third field of view.
     center : tuple of float
         Field-of-view centre in world RAS [m].
     """
@@ -32,16 +33,18 @@ class Geometry:
     center: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
+        single = self.matrix[2] == 1
+        encoded, thinnest = (self.matrix[:2], 1e-4) if single else (self.matrix, 0.01)
         require(
             "geometry",
             [
                 (
-                    all(0.01 <= f <= 1 for f in self.fov),
+                    all(least <= f <= 1 for f, least in zip(self.fov, (0.01, 0.01, thinnest), strict=True)),
                     f"fov must be 0.01..1 m each; got {self.fov}. Give metres.",
                 ),
                 (
-                    all(4 <= n <= 2048 and n % 2 == 0 for n in self.matrix),
-                    f"matrix must be even, 4..2048 each; got {self.matrix}",
+                    all(4 <= n <= 2048 and n % 2 == 0 for n in encoded),
+                    f"matrix must be even, 4..2048 each (or one partition for slices); got {self.matrix}",
                 ),
                 (all(abs(c) <= 0.5 for c in self.center), f"center must be within 0.5 m; got {self.center}"),
             ],
@@ -52,6 +55,85 @@ class Geometry:
         """Voxel size [m] along (read, phase, partition)."""
         x, y, z = (f / n for f, n in zip(self.fov, self.matrix, strict=True))
         return (x, y, z)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What the pulses select along the slice axis.
+
+    Attributes
+    ----------
+    mode : {'none', 'slab', 'slices'}
+        Hard pulses on everything; one slab that partitions encode; or 2D slices.
+    pulse : {'sinc', 'slr'}
+        Hamming-windowed sinc, or a linear-phase Shinnar-Le Roux design.
+    duration, refocusing_duration : float
+        Length of the selective excitation and refocusing pulses [s].
+    time_bandwidth, refocusing_time_bandwidth : float
+        Their time-bandwidth products.
+    thickness : float
+        Slab or slice thickness [m] (full width at half maximum of the excitation).
+    gap : float
+        Space between neighbouring slices [m].
+    n_slices : int
+        Slices; 1 for a slab.
+    order : {'interleaved', 'ascending', 'descending'}
+        Order of excitation; interleaved: slices 0, 2, 4, ..., then 1, 3, 5, ...
+    concatenations : int
+        Groups of slices that are acquired one group after the other.
+    refocusing_factor, inversion_factor : float
+        Thickness of refocusing and inversion relative to `thickness`.
+    """
+
+    mode: Literal["none", "slab", "slices"] = "none"
+    pulse: Literal["sinc", "slr"] = "sinc"
+    duration: float = 2.56e-3
+    time_bandwidth: float = 4.0
+    refocusing_duration: float = 2.56e-3
+    refocusing_time_bandwidth: float = 4.0
+    thickness: float = 0.0
+    gap: float = 0.0
+    n_slices: int = 1
+    order: Literal["interleaved", "ascending", "descending"] = "interleaved"
+    concatenations: int = 1
+    refocusing_factor: float = 1.0
+    inversion_factor: float = 1.3
+
+    def __post_init__(self) -> None:
+        lengths = ("duration", "refocusing_duration")
+        products = ("time_bandwidth", "refocusing_time_bandwidth")
+        factors = ("refocusing_factor", "inversion_factor")
+        require(
+            "selection",
+            [
+                *(
+                    (1e-4 <= getattr(self, n) <= 0.05, f"{n} must be 1e-4..0.05 s; got {getattr(self, n)}")
+                    for n in lengths
+                ),
+                *(
+                    (2 <= getattr(self, n) <= 64, f"{n} must be 2..64; got {getattr(self, n)}")
+                    for n in products
+                ),
+                *(
+                    (0.8 <= getattr(self, n) <= 3, f"{n} must be 0.8..3; got {getattr(self, n)}")
+                    for n in factors
+                ),
+                (
+                    self.mode == "none" or 1e-4 <= self.thickness <= 1,
+                    f"thickness must be 1e-4..1 m for {self.mode!r}; got {self.thickness}. Give metres.",
+                ),
+                (0 <= self.gap <= 0.5, f"gap must be 0..0.5 m; got {self.gap}"),
+                (1 <= self.n_slices <= 1024, f"n_slices must be 1..1024; got {self.n_slices}"),
+                (
+                    self.mode == "slices" or self.n_slices == 1,
+                    f"n_slices must be 1 unless mode is 'slices'; got {self.n_slices} for {self.mode!r}",
+                ),
+                (
+                    1 <= self.concatenations <= self.n_slices,
+                    f"concatenations must be 1..n_slices; got {self.concatenations}",
+                ),
+            ],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
