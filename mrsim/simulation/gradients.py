@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
+from .gradient_fields import GradientField, PolynomialField, SphericalHarmonicField
 from .waveform import Waveform
+
+__all__ = [
+    "EddyCurrent",
+    "GradientField",
+    "GradientSystem",
+    "ImpulseResponse",
+    "PolynomialField",
+    "SphericalHarmonicField",
+]
 
 _LOW_PASS_MARGIN = 2e-3
 """Memory of delays and the low-pass on either side of a stretch of time [s]."""
@@ -79,87 +88,6 @@ class ImpulseResponse:
                 for h in self.response
             ]
         )
-
-
-class GradientField(ABC):
-    """Spatial field of the three gradient coils."""
-
-    @abstractmethod
-    def field(self, position: np.ndarray) -> np.ndarray:
-        """Bz per unit gradient of the coils x, y, z at world positions (n, 3) [m]; (n, 3) [m].
-
-        A perfect coil gives back the coordinate.
-        """
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class PolynomialField(GradientField):
-    """Field of each coil as a polynomial of the coordinates.
-
-    terms : per coil a tuple of (coefficient, (i, j, k)) with the term coefficient x^i y^j z^k, in metres.
-    """
-
-    terms: tuple[tuple[tuple[float, tuple[int, int, int]], ...], ...]
-
-    def __post_init__(self) -> None:
-        if len(self.terms) != 3:
-            raise ValueError(f"terms must hold three coils; got {len(self.terms)}.")
-
-    def field(self, position: np.ndarray) -> np.ndarray:
-        """Evaluate the polynomials; see `GradientField.field`."""
-        x, y, z = position.T
-        return np.stack([sum(c * x**i * y**j * z**k for c, (i, j, k) in coil) for coil in self.terms], axis=1)
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class SphericalHarmonicField(GradientField):
-    """Field of each coil as solid spherical harmonics relative to the linear term.
-
-    The linear term is exact; each further one is coefficient r0 (r/r0)^n P_nm(cos theta) times cos(m phi) or
-    sin(m phi), with P_nm the unnormalised associated Legendre function without the Condon-Shortley phase.
-
-    Parameters
-    ----------
-    radius : float
-        Reference radius r0 [m].
-    cosine, sine : tuple
-        For each of the three coils a tuple of (n, m, coefficient), order n >= 2.
-    """
-
-    radius: float
-    cosine: tuple[tuple[tuple[int, int, float], ...], ...] = ((), (), ())
-    sine: tuple[tuple[tuple[int, int, float], ...], ...] = ((), (), ())
-
-    def __post_init__(self) -> None:
-        if not 0.01 <= self.radius <= 1.0 or len(self.cosine) != 3 or len(self.sine) != 3:
-            raise ValueError(
-                f"radius must be 0.01..1 m and each list hold three coils; got {self.radius}, "
-                f"{len(self.cosine)}, {len(self.sine)}."
-            )
-        for coil in (*self.cosine, *self.sine):
-            for n, m, _ in coil:
-                if not 2 <= n <= 20 or not 0 <= m <= n:
-                    raise ValueError(f"harmonics must have 2 <= n <= 20 and 0 <= m <= n; got n={n}, m={m}.")
-
-    def field(self, position: np.ndarray) -> np.ndarray:
-        """Evaluate the harmonics; see `GradientField.field`."""
-        from scipy.special import assoc_legendre_p_all
-
-        r = np.linalg.norm(position, axis=1)
-        cos_theta = np.divide(position[:, 2], r, out=np.ones_like(r), where=r > 0)
-        phi = np.arctan2(position[:, 1], position[:, 0])
-        top = max((n for coil in (*self.cosine, *self.sine) for n, _, _ in coil), default=1)
-        legendre = assoc_legendre_p_all(top, top, cos_theta)[0]
-        out = np.array(position, dtype=float)
-        for coil in range(3):
-            for terms, wave in ((self.cosine[coil], np.cos), (self.sine[coil], np.sin)):
-                for n, m, c in terms:
-                    # (-1)^m takes the Condon-Shortley phase out.
-                    angular = (-1.0) ** m * legendre[n, m] * wave(m * phi)
-                    out[:, coil] += c * self.radius * (r / self.radius) ** n * angular
-        return out
 
 
 @final
@@ -237,18 +165,37 @@ class GradientSystem:
         """Return samples (n, 3) after delays, transfer functions and eddy currents; (n, 4) with B0."""
         n = demanded.shape[0]
         size = 2 * n
-        frequency = np.fft.rfftfreq(size, self.raster)
         spectrum = np.fft.rfft(demanded, size, axis=0).T
-        s = 2j * np.pi * frequency
-        transfer = np.ones((3, frequency.size), complex)
+        played = np.einsum("tsf,sf->tf", self.transfer(np.fft.rfftfreq(size, self.raster)), spectrum)
+        return np.asarray(np.fft.irfft(played, size, axis=1)[:, :n].T)
+
+    def transfer(self, frequency: np.ndarray) -> np.ndarray:
+        """Transfer function from demanded to played gradients (the GIRF).
+
+        H_ts(f) = [delta_ts LP(f) - sum a i2pi f / (i2pi f + 1/tau)] exp(-i 2 pi f delay_t), LP the measured
+        response times exp(-(f/fc)^2), the sum over the eddy currents from s to t (scanners differ in it as
+        Vannesjo et al., Magn Reson Med 69:583-593, 2013, measured).
+
+        Parameters
+        ----------
+        frequency : array (f,)
+            Frequencies >= 0 [Hz].
+
+        Returns
+        -------
+        complex array (4, 3, f): targets x, y, z [1] and homogeneous [m], from sources x, y, z.
+        """
+        s = 2j * np.pi * np.asarray(frequency)
+        pass_band = np.ones((3, s.size), complex)
         if self.impulse_response is not None:
-            transfer = transfer * self.impulse_response.at(frequency)
+            pass_band = pass_band * self.impulse_response.at(np.asarray(frequency))
         if self.low_pass is not None:
-            transfer = transfer * np.exp(-((frequency / self.low_pass) ** 2))
-        played = np.vstack([transfer * spectrum, np.zeros((1, frequency.size))])
+            pass_band = pass_band * np.exp(-((np.asarray(frequency) / self.low_pass) ** 2))
+        out = np.zeros((4, 3, s.size), complex)
+        out[range(3), range(3)] = pass_band
         for term in self.eddy:
             target = 3 if term.target is None else term.target
             # Lenz: the field opposes the change.
-            played[target] -= term.amplitude * s / (s + 1.0 / term.time_constant) * spectrum[term.source]
-        played[:3] *= np.exp(-s[None, :] * np.asarray(self.delay)[:, None])
-        return np.asarray(np.fft.irfft(played, size, axis=1)[:, :n].T)
+            out[target, term.source] -= term.amplitude * s / (s + 1.0 / term.time_constant)
+        out[:3] *= np.exp(-s * np.asarray(self.delay)[:, None])[:, None]
+        return out
