@@ -11,10 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .contrasts import Echoes, RefocusingDesign, Series
 from .records import Provenance, RecordError, find_record, list_records, load_record, read_toml, require
 from .settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
 
-SequenceKind = Literal["gre", "mprage", "tse"]
+SequenceKind = Literal["gre", "bssfp", "mprage", "mp2rage", "tse", "se"]
+Suffix = Literal[
+    "T1w", "T2w", "FLAIR", "PDw", "T2starw", "VFA", "IRT1", "MP2RAGE", "MESE", "MEGRE", "DIR", "bSSFP"
+]
 
 _DIRECTIONS: dict[str, tuple[tuple[float, ...], ...]] = {
     # read, phase, slice as RAS unit vectors; each triple is right-handed.
@@ -78,11 +82,11 @@ class Protocol:
         What the card is and whose.
     scanner : str
         Library scanner the card was written for.
-    sequence : {'gre', 'mprage', 'tse'}
+    sequence : {'gre', 'bssfp', 'mprage', 'mp2rage', 'tse', 'se'}
         Builder.
-    suffix : {'T1w', 'T2w', 'FLAIR', 'PDw'}
-        BIDS suffix.
-    geometry, timing, rf, readout, acceleration, selection
+    suffix : str
+        BIDS suffix; 'DIR' and 'bSSFP', for which BIDS has none.
+    geometry, timing, rf, readout, acceleration, selection, echoes, refocusing, series
         Value groups in SI with one meaning (see each class).
     vendor_value : dict
         The same quantities as the vendor's console or DICOM header gives them.
@@ -97,23 +101,23 @@ class Protocol:
     study: str
     scanner: str
     sequence: SequenceKind
-    suffix: Literal["T1w", "T2w", "FLAIR", "PDw"]
+    suffix: Suffix
     geometry: Geometry
     timing: Timing
     rf: Rf
     readout: Readout
     acceleration: Acceleration = field(default_factory=Acceleration)
     selection: Selection = field(default_factory=Selection)
+    echoes: Echoes = field(default_factory=Echoes)
+    refocusing: RefocusingDesign = field(default_factory=RefocusingDesign)
+    series: Series = field(default_factory=Series)
     vendor_value: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Provenance] = field(default_factory=dict)
     notes: str = ""
     derived_from: str = ""
 
     def __post_init__(self) -> None:
-        t = self.timing
         groups = ("geometry", "timing", "rf", "readout")
-        partitions = self.geometry.matrix[2]
-        sliced = self.selection.mode == "slices"
         require(
             "protocol",
             [
@@ -122,35 +126,72 @@ class Protocol:
                     (g in self.provenance, f"{g}.source: missing; say where the values come from")
                     for g in groups
                 ),
-                (
-                    sliced == (partitions == 1),
-                    f"geometry.matrix must have one partition where selection.mode is 'slices', and only "
-                    f"there; got {partitions} for {self.selection.mode!r}",
-                ),
-                (
-                    not sliced or math.isclose(self.geometry.fov[2], self.selection.thickness),
-                    f"geometry.fov[2] must be selection.thickness for slices; got {self.geometry.fov[2]} "
-                    f"and {self.selection.thickness}",
-                ),
-                (
-                    self.sequence != "mprage" or (t.ti is not None and self.rf.inversion != "none"),
-                    "timing.ti and rf.inversion must be given for 'mprage'",
-                ),
-                (
-                    t.ti is None or self.rf.inversion != "none",
-                    "rf.inversion must be 'ideal' or 'hypsec' where timing.ti is given",
-                ),
-                (
-                    self.sequence != "mprage" or t.turbo_factor <= partitions,
-                    f"timing.turbo_factor must not exceed the partitions ({partitions}) of an MPRAGE; "
-                    f"got {t.turbo_factor}",
-                ),
-                (
-                    self.sequence != "gre" or (t.turbo_factor == 1 and t.ti is None),
-                    "timing.turbo_factor must be 1 and timing.ti absent for 'gre'",
-                ),
+                *self._selection_rules(),
+                *self._sequence_rules(),
             ],
         )
+
+    def _selection_rules(self) -> list[tuple[bool, str]]:
+        """2D slices have one partition, as thick as a slice."""
+        partitions, selection = self.geometry.matrix[2], self.selection
+        sliced = selection.mode == "slices"
+        return [
+            (
+                sliced == (partitions == 1),
+                f"geometry.matrix must have one partition where selection.mode is 'slices', and only there; "
+                f"got {partitions} for {selection.mode!r}",
+            ),
+            (
+                not sliced or math.isclose(self.geometry.fov[2], selection.thickness),
+                f"geometry.fov[2] must be selection.thickness for slices; got {self.geometry.fov[2]} "
+                f"and {selection.thickness}",
+            ),
+        ]
+
+    def _sequence_rules(self) -> list[tuple[bool, str]]:
+        """Check what each sequence family needs of the groups."""
+        t, kind = self.timing, self.sequence
+        inverts = kind in ("mprage", "mp2rage")
+        axis = 2 if t.inner_loop == "partition" else 1
+        inner = self.geometry.matrix[axis]
+        axes = {1: "phase lines", 2: "partitions"}
+        contrasts = ("gre", "bssfp", "se")
+        return [
+            (
+                not inverts or (t.ti is not None and self.rf.inversion != "none"),
+                f"timing.ti and rf.inversion must be given for {kind!r}",
+            ),
+            (
+                kind != "mp2rage" or (t.ti2 is not None and t.ti2 > (t.ti or 0.0)),
+                f"timing.ti2 must be given and exceed timing.ti for 'mp2rage'; got {t.ti2}",
+            ),
+            (
+                kind == "mp2rage" or t.ti2 is None or t.ti2 < (t.ti or 0.0),
+                f"timing.ti2 must be shorter than timing.ti in a double inversion; got {t.ti2} and {t.ti}",
+            ),
+            (
+                t.ti is None or self.rf.inversion != "none",
+                "rf.inversion must be 'ideal' or 'hypsec' where timing.ti is given",
+            ),
+            (
+                not inverts or t.turbo_factor <= inner,
+                f"timing.turbo_factor must not exceed the {axes[axis]} ({inner}) of an MPRAGE; "
+                f"got {t.turbo_factor}",
+            ),
+            (
+                kind not in ("gre", "bssfp") or (t.turbo_factor == 1 and t.ti is None),
+                f"timing.turbo_factor must be 1 and timing.ti absent for {kind!r}",
+            ),
+            (
+                kind != "se" or t.turbo_factor == 1,
+                f"timing.turbo_factor must be 1 for 'se'; got {t.turbo_factor}. Take 'tse'.",
+            ),
+            (
+                self.echoes.count == 1 or kind in contrasts,
+                f"echoes.count must be 1 unless sequence is one of {', '.join(contrasts)}; "
+                f"got {self.echoes.count} for {kind!r}",
+            ),
+        ]
 
     @property
     def flip_angle(self) -> float:
@@ -201,8 +242,9 @@ class Protocol:
         if selection.mode == "slices":
             selection = _thicker(selection, geometry.fov[2])
         timing = self.timing
-        if self.sequence == "mprage":
-            turbo = max(1, round(timing.turbo_factor * geometry.matrix[2] / self.geometry.matrix[2]))
+        if self.sequence in ("mprage", "mp2rage"):
+            axis = 2 if timing.inner_loop == "partition" else 1
+            turbo = max(1, round(timing.turbo_factor * geometry.matrix[axis] / self.geometry.matrix[axis]))
             timing = dataclasses.replace(timing, turbo_factor=turbo)
         millimetres = f"{1e3 * voxel_size:g}"
         note = f"Derived from {self.name} at {millimetres} mm: same times and bandwidth per pixel."

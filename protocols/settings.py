@@ -148,12 +148,17 @@ class Timing:
         Excitation centre to the k-space centre (of the echo that carries it).
     ti : float or None
         Inversion centre to the excitation that carries the k-space centre.
+    ti2 : float or None
+        'mp2rage': the inversion time of the second train. 'tse': the second inversion of a double
+        inversion recovery to the excitation (then shorter than `ti`).
     echo_spacing : float or None
         Excitation to excitation inside a gradient-echo train; refocusing to refocusing in a TSE.
     turbo_factor : int
         Readouts per shot (1 for 'gre').
-    view_order : {'linear', 'centric'}
-        Order along the train.
+    view_order : {'linear', 'centric', 'reverse_centric'}
+        Order along the train: ascending, from the centre outwards, from outside to the centre.
+    inner_loop : {'partition', 'phase'}
+        What a gradient-echo train encodes.
     dummy_shots : int
         Shots (excitations for 'gre') played without ADC before the first readout.
     """
@@ -161,9 +166,11 @@ class Timing:
     tr: float
     te: float
     ti: float | None = None
+    ti2: float | None = None
     echo_spacing: float | None = None
     turbo_factor: int = 1
-    view_order: Literal["linear", "centric"] = "linear"
+    view_order: Literal["linear", "centric", "reverse_centric"] = "linear"
+    inner_loop: Literal["partition", "phase"] = "partition"
     dummy_shots: int = 1
 
     def __post_init__(self) -> None:
@@ -175,6 +182,10 @@ class Timing:
                 (
                     self.ti is None or 0 < self.ti < self.tr,
                     f"ti must be positive and below tr; got ti={self.ti}, tr={self.tr}",
+                ),
+                (
+                    self.ti2 is None or (self.ti is not None and 0 < self.ti2 < self.tr),
+                    f"ti2 must be positive, below tr and go with ti; got ti2={self.ti2}, ti={self.ti}",
                 ),
                 (
                     self.echo_spacing is None or 0 < self.echo_spacing <= self.tr,
@@ -198,6 +209,8 @@ class Rf:
     ----------
     flip_deg : float
         Excitation flip angle [deg].
+    flip2_deg : float or None
+        Excitation flip angle of the second train of an MP2RAGE [deg].
     excitation_duration : float
         Length of the non-selective hard excitation [s].
     inversion : {'none', 'ideal', 'hypsec'}
@@ -225,6 +238,7 @@ class Rf:
     refocusing_duration: float = 6e-4
     spoil_increment_deg: float | None = None
     spoiler_cycles: float = 1.0
+    flip2_deg: float | None = None
 
     def __post_init__(self) -> None:
         increment = self.spoil_increment_deg
@@ -232,7 +246,10 @@ class Rf:
         require(
             "rf",
             [
-                (0 < self.flip_deg <= 180, f"flip_deg must be 0..180 deg; got {self.flip_deg}"),
+                *(
+                    (flip is None or 0 < flip <= 180, f"{name} must be 0..180 deg; got {flip}")
+                    for name, flip in (("flip_deg", self.flip_deg), ("flip2_deg", self.flip2_deg))
+                ),
                 *(
                     (1e-5 <= getattr(self, n) <= 0.1, f"{n} must be 1e-5..0.1 s; got {getattr(self, n)}")
                     for n in durations
@@ -298,12 +315,15 @@ class Acceleration:
         Fully sampled central phase lines, embedded in the scan.
     partial_fourier_phase, partial_fourier_partition : float
         Sampled fraction of k-space (1 = all); the leading lines are left out.
+    elliptical : bool
+        Leave out the corners: only lines inside the ellipse that the matrix spans in (phase, partition).
     """
 
     phase: int = 1
     reference_lines: int = 0
     partial_fourier_phase: float = 1.0
     partial_fourier_partition: float = 1.0
+    elliptical: bool = False
 
     def __post_init__(self) -> None:
         fractions = ("partial_fourier_phase", "partial_fourier_partition")
