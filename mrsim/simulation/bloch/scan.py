@@ -15,12 +15,13 @@ from ..noise import equilibrium_magnetization
 from ..options import SimulationOptions
 from ..rawdata import RawData
 from ..scanned import ScannedObject, scan_object
+from ..scanner_gradients import scanner_gradients
 from ..session import Session
 from ..timeline import kspace_readouts
 from .cost import estimated_seconds
 from .encoding import Machine
 from .engine import Signal, simulate_cloud
-from ..gradients import GradientSystem, PolynomialField
+from ..gradients import GradientSystem
 from .options import BlochOptions
 from .spoiling import dephasing_notes
 
@@ -97,17 +98,6 @@ def _points(obj: ScannedObject, where: list[np.ndarray], f0: float) -> PointClou
     )
 
 
-def scanner_gradients(scanner: Scanner) -> GradientSystem:
-    """Gradient system of a scanner record: its calibration errors as a field that is stretched."""
-    error = scanner.gradients.scale_error
-    if not any(error):
-        return GradientSystem()
-    axes = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
-    return GradientSystem(
-        field=PolynomialField(terms=tuple(((1.0 + e, axis),) for e, axis in zip(error, axes, strict=True)))
-    )
-
-
 def simulate_bloch(
     phantom: Phantom | PointCloud,
     sequence: Sequence,
@@ -140,7 +130,7 @@ def simulate_bloch(
     bloch : BlochOptions, optional
         How the equations are integrated.
     gradients : GradientSystem, optional
-        Imperfections of the gradients; by default the calibration errors of the scanner record.
+        Imperfections of the gradients; by default those of the scanner record (`scanner_gradients`).
     progress : callable, optional
         Called with the share done.
     expect : callable, optional
