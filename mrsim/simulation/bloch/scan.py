@@ -11,6 +11,7 @@ from protocols import Prescription, Scanner, Sequence
 
 from .. import maps
 from ..engine import MICROVOLT, add_noise
+from ..gradients import GradientSystem
 from ..noise import equilibrium_magnetization
 from ..options import SimulationOptions
 from ..rawdata import RawData
@@ -21,7 +22,6 @@ from ..timeline import kspace_readouts
 from .cost import estimated_seconds
 from .encoding import Machine
 from .engine import Signal, simulate_cloud
-from ..gradients import GradientSystem
 from .options import BlochOptions
 from .spoiling import dephasing_notes
 
