@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from .diffusion_file import read_diffusion, write_diffusion
 from .hdf5 import PhantomFileError, dataset, has, open_hdf5, written_hdf5
 from .phantom import Phantom, PhantomError
 from .tissues import TissueTable
 
 FORMAT = "mrsim-phantom"
 VERSION = 1
+DIFFUSION_VERSION = 2
+"""Of files with a diffusion model, which readers of version 1 would lose."""
 MAX_VOXELS = 1024**3
 MAX_TISSUES = 64
 MAX_TEXT = 16 * 1024**2
@@ -46,7 +49,7 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
     exact = np.array_equal(codes.astype(np.float32) / np.float32(255.0), phantom.fractions)
     with written_hdf5(path) as f:
         f.attrs["format"] = FORMAT
-        f.attrs["version"] = VERSION
+        f.attrs["version"] = VERSION if phantom.diffusion is None else DIFFUSION_VERSION
         f.create_dataset("header", data=np.frombuffer(json.dumps(header).encode(), np.uint8))
         f.create_dataset("affine", data=phantom.affine)
         data = codes if exact else phantom.fractions
@@ -54,6 +57,8 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
         f.create_dataset("fractions", data=data, chunks=(1, *_chunk(phantom.shape)), **options)
         if phantom.labels is not None:
             f.create_dataset("labels", data=phantom.labels, chunks=_chunk(phantom.shape), **options)
+        if phantom.diffusion is not None:
+            write_diffusion(f.create_group("diffusion"), phantom.diffusion)
 
 
 def _chunk(shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -86,9 +91,9 @@ def load_phantom(path: str | Path) -> Phantom:
     with open_hdf5(path) as f:
         if f.attrs.get("format") != FORMAT:
             raise PhantomFileError(f"{path}: format must be {FORMAT!r}; got {f.attrs.get('format')!r}.")
-        if f.attrs.get("version") != VERSION:
+        if f.attrs.get("version") not in (VERSION, DIFFUSION_VERSION):
             raise PhantomFileError(
-                f"{path}: version must be {VERSION}; got {f.attrs.get('version')!r}. "
+                f"{path}: version must be {VERSION} or {DIFFUSION_VERSION}; got {f.attrs.get('version')!r}. "
                 "Write it again with save_phantom."
             )
         return _read(f, path)
@@ -125,6 +130,7 @@ def _read(f: Any, path: Path) -> Phantom:
             regions={int(k): str(v) for k, v in header["regions"].items()},
             truth=dict(header["truth"]),
             chi_outside=float(header["chi_outside"]),
+            diffusion=read_diffusion(f, path) if has(f, "diffusion") else None,
         )
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         kind = "" if isinstance(error, PhantomError) else f"{type(error).__name__}: "

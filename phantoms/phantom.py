@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .tissues import TissueError, TissueProperties, TissueTable, default_tissue_table
+
+if TYPE_CHECKING:
+    from .diffusion import DiffusionModel
 
 BRAIN_TISSUES = frozenset(
     {
@@ -52,6 +55,9 @@ class Phantom:
         What is known of the subject; JSON-able.
     chi_outside : float
         Susceptibility of air [ppm] relative to tissue water.
+    diffusion : DiffusionModel, optional
+        Compartments and fibres of some of the tissues; the others, or all of them, diffuse isotropically with
+        the coefficient of the table.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Phantom:
     regions: dict[int, str] = field(default_factory=dict)
     truth: dict[str, Any] = field(default_factory=dict)
     chi_outside: float = 9.4
+    diffusion: DiffusionModel | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tissues", tuple(self.tissues))
@@ -72,6 +79,7 @@ class Phantom:
         self._check_names()
         self._check_grid()
         self._check_fractions()
+        self._check_diffusion()
         try:
             json.dumps(self.truth, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -121,6 +129,17 @@ class Phantom:
             total += f
         if (top := float(total.max())) > 1.0 + SUM_TOLERANCE:
             raise PhantomError(f"fractions must sum to at most 1 per voxel; got {top:.4f}.")
+
+    def _check_diffusion(self) -> None:
+        model: object = self.diffusion
+        if model is None:
+            return
+        from .diffusion import DiffusionModel
+
+        if not isinstance(model, DiffusionModel):
+            raise PhantomError(f"diffusion must be a DiffusionModel or None; got {type(model).__name__}.")
+        if unknown := set(model.tissues) - set(self.tissues):
+            raise PhantomError(f"diffusion must name tissues of the phantom; got {sorted(unknown)}.")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -66,6 +66,11 @@ def _prepare(head: Phantom) -> _Source:
     missing = [t for t in REGION_TISSUES.values() if t not in head.tissues]
     if missing or len(head.tissues) > 32:
         raise PhantomError(f"head must have the tissues of the packaged head; missing {missing}.")
+    if head.diffusion is not None:
+        raise PhantomError(
+            "head must come without a diffusion model: its directions would not follow the deformation. "
+            'Add one to the subject: subject.replace({"diffusion": head_diffusion(subject)}).'
+        )
     off = head.affine[:3, :3] - np.diag(np.diag(head.affine[:3, :3]))
     if np.abs(off).max() > 0 or (np.diag(head.affine)[:3] <= 0).any():
         raise PhantomError(f"head must be on an axis-aligned RAS grid; got affine {head.affine.tolist()}.")

@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from phantoms import (
+    Compartment,
+    DiffusionModel,
+    Phantom,
+    PhantomError,
+    PhantomFileError,
+    TensorCompartment,
+    ball,
+    diffusion_truth,
+    head_diffusion,
+    icbm152_head,
+    load_phantom,
+    make_subject,
+    save_phantom,
+    stick,
+    zeppelin,
+)
+from phantoms.diffusion_maps import fractional_anisotropy, mean_diffusivity
+from phantoms.fibres import white_matter
+
+D, DP = 1.7e-9, 0.4e-9
+
+
+def unit(v):
+    return np.asarray(v, float) / np.linalg.norm(v, axis=-1, keepdims=True)
+
+
+def linear(b, directions):
+    g = unit(directions)
+    return b * g[..., :, None] * g[..., None, :]
+
+
+def sphere(n):
+    """Fibonacci points (n, 3), near to a uniform distribution."""
+    i = np.arange(n) + 0.5
+    z, phi = 1.0 - 2.0 * i / n, np.pi * (1.0 + 5.0**0.5) * i
+    r = np.sqrt(1.0 - z**2)
+    return np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1)
+
+
+def crossing(rng=None, shape=(3, 4, 2), compartments=None):
+    """Model of two populations with random directions on a small skewed grid."""
+    rng = rng or np.random.default_rng(3)
+    weights = rng.uniform(0.2, 0.5, (2, *shape))
+    affine = np.array([[2e-3, 1e-4, 0, -4e-3], [0, 3e-3, 2e-4, 1e-3], [0, 0, 4e-3, 5e-3], [0, 0, 0, 1]])
+    default = (
+        stick(fraction=0.5, diffusivity=D),
+        zeppelin(fraction=0.3, d_parallel=D, d_perpendicular=DP),
+        ball(fraction=0.2, diffusivity=3e-9),
+    )
+    return DiffusionModel(
+        tissues={"wm": compartments or default},
+        directions=unit(rng.normal(size=(2, *shape, 3))), weights=weights, affine=affine,
+    )  # fmt: skip
+
+
+def eigen(values, axes):
+    return TensorCompartment.from_eigenvalues(fraction=1.0, eigenvalues=values, axes=axes)
+
+
+def phantom(model=None, shape=(3, 4, 2)):
+    f = np.zeros((2, *shape), np.float32)
+    f[0], f[1] = 0.6, 0.3
+    return Phantom(
+        name="p", tissues=("wm", "gm"), fractions=f, affine=np.diag([2e-3, 3e-3, 4e-3, 1]), diffusion=model
+    )
+
+
+def test_isotropic_b_tensor_sees_no_direction():
+    """b = (tr b / 3) I gives exp(-tr b MD) of each compartment, whatever its axis."""
+    m = crossing()
+    cells = np.arange(24)
+    b = 2e9
+    got = m.attenuation("wm", np.eye(3)[None] * b / 3, cells)[0]
+    wanted = 0.5 * np.exp(-b * D / 3) + 0.3 * np.exp(-b * (D + 2 * DP) / 3) + 0.2 * np.exp(-b * 3e-9)
+    # Directions are float32.
+    assert got == pytest.approx(wanted, rel=1e-6)
+
+
+def test_stick_along_and_across():
+    m = DiffusionModel(
+        tissues={"wm": (stick(fraction=1.0, diffusivity=D),)},
+        directions=np.array([0, 0.6, 0.8]).reshape(1, 1, 1, 1, 3), affine=np.eye(4),
+    )  # fmt: skip
+    b = linear(1e9, np.array([[0, 0.6, 0.8], [1, 0, 0], [0, 0.8, -0.6], [0, 1, 0]]))
+    got = m.attenuation("wm", b, np.zeros(1, int))[:, 0]
+    assert got == pytest.approx([np.exp(-1e9 * D), 1, 1, np.exp(-1e9 * D * 0.36)], rel=1e-6)
+
+
+@pytest.mark.parametrize("b", [0.7e9, 3e9])
+def test_powder_average_of_a_stick(b):
+    """Mean over all directions of exp(-b d cos^2) = sqrt(pi) / 2 erf(x) / x with x^2 = b d."""
+    from scipy.special import erf
+
+    m = crossing(compartments=(stick(fraction=1.0, diffusivity=D),))
+    weights = m.weights.reshape(2, -1).sum(axis=0)
+    got = m.attenuation("wm", linear(b, sphere(4000)), np.arange(24)).mean(axis=0)
+    x = np.sqrt(b * D)
+    wanted = weights * np.sqrt(np.pi) / 2 * erf(x) / x + (1 - weights) * np.exp(-b * D / 3)
+    # Quadrature error of 4000 points on a smooth function.
+    assert got == pytest.approx(wanted, rel=1e-4)
+
+
+# S/S0 of two zeppelins (lambda 1.7 and 0.3e-9; 60 % along (1, 0, 0), 40 % at theta 60, phi 25 degrees) by
+# dipy.sims.voxel.multi_tensor, dipy 1.12.1, at b = 2000 s/mm^2 along directions of GOLDEN_G.
+GOLDEN_G = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, -1, 1], [-0.3, 0.5, 0.8]])
+GOLDEN_S = np.array(
+    [0.0591401953620008, 0.48015290798407506, 0.43829969887002085, 0.11556889441298279, 0.22931226142296166,
+     0.41008244659249005]
+)  # fmt: skip
+
+
+def test_two_fibres_against_dipy():
+    theta, phi = np.deg2rad(60), np.deg2rad(25)
+    second = [np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)]
+    m = DiffusionModel(
+        tissues={"wm": (zeppelin(fraction=1.0, d_parallel=1.7e-9, d_perpendicular=0.3e-9),)},
+        directions=np.array([[1, 0, 0], second]).reshape(2, 1, 1, 1, 3),
+        weights=np.array([0.6, 0.4]).reshape(2, 1, 1, 1), affine=np.eye(4),
+    )  # fmt: skip
+    got = m.attenuation("wm", linear(2e9, GOLDEN_G), np.zeros(1, int))[:, 0]
+    # Directions and weights are float32.
+    assert got == pytest.approx(GOLDEN_S, rel=1e-6)
+
+
+def test_tensor_is_the_slope_at_zero():
+    """-dS/db along any b-tensor is b : D."""
+    m = crossing()
+    cells = np.array([0, 7, 23])
+    b = np.random.default_rng(0).normal(size=(5, 3, 3))
+    b = np.einsum("nij,nkj->nik", b, b)
+    slope = (1.0 - m.attenuation("wm", b * 1e3, cells)) / 1e3
+    wanted = np.einsum("nij,mij->nm", b, m.tensor("wm", cells))
+    # Second order in b D = 1e-5.
+    assert slope == pytest.approx(wanted, rel=1e-4)
+
+
+def test_zeppelin_has_the_closed_anisotropy():
+    """FA = (a - c) / sqrt(a^2 + 2 c^2), MD = (a + 2 c) / 3."""
+    m = DiffusionModel(
+        tissues={"wm": (zeppelin(fraction=1.0, d_parallel=D, d_perpendicular=DP),)},
+        directions=unit(np.array([1.0, -2, 3])).reshape(1, 1, 1, 1, 3), affine=np.eye(4),
+    )  # fmt: skip
+    d = m.tensor("wm", np.zeros(1, int))
+    assert fractional_anisotropy(d) == pytest.approx((D - DP) / np.sqrt(D**2 + 2 * DP**2), rel=1e-6)
+    assert mean_diffusivity(d) == pytest.approx((D + 2 * DP) / 3, rel=1e-6)
+    assert fractional_anisotropy(np.zeros((2, 3, 3))).tolist() == [0, 0]
+
+
+def test_tensor_compartments():
+    """Constant and mapped tensors from eigenvalues, next to a fibre compartment."""
+    from scipy.spatial.transform import Rotation
+
+    axes = Rotation.from_rotvec([[0.3, -1, 0.5], [1, 2, 0.1]]).as_matrix().reshape(1, 2, 1, 3, 3)
+    values = np.array([1.5e-9, 0.6e-9, 0.2e-9])
+    mapped = TensorCompartment.from_eigenvalues(fraction=0.25, eigenvalues=values, axes=axes)
+    constant = TensorCompartment(fraction=0.75, tensor=np.diag(values))
+    m = DiffusionModel(tissues={"wm": (mapped, constant)}, affine=np.eye(4))
+    b = linear(1e9, axes[0, :, 0, :, 0])
+    got = m.attenuation("wm", b, np.array([0, 1]))
+    along = np.einsum("ni,i->n", axes[0, :, 0, :, 0] ** 2, values)
+    assert np.diag(got) == pytest.approx(0.25 * np.exp(-1.5) + 0.75 * np.exp(-1e9 * along), rel=1e-12)
+    assert mean_diffusivity(m.tensor("wm", np.array([0, 1]))) == pytest.approx(values.mean(), rel=1e-12)
+
+
+def test_points_find_their_cells_and_the_outside_its_nearest():
+    m = crossing()
+    index = np.indices(m.shape).reshape(3, -1).T
+    points = index @ m.affine[:3, :3].T + m.affine[:3, 3]
+    assert m.cells(points + 0.4e-3).tolist() == list(range(24))
+    far = np.array([[-1, -1, -1], [1, 1, 1.0]])
+    assert m.cells(far).tolist() == [0, 23]
+
+
+def test_truth_of_partial_volumes():
+    """A voxel's tensor is the mean by proton density; its fibre weights are the oriented tissue's share."""
+    m = crossing()
+    p = phantom(m)
+    truth = diffusion_truth(p)
+    wm, gm = p.properties(3.0)
+    points = np.indices(p.shape).reshape(3, -1).T * np.diag(p.affine)[:3]
+    cells = m.cells(points)
+    a, c = 0.6 * wm.pd, 0.3 * gm.pd
+    wanted = (a * m.tensor("wm", cells) + c * gm.adc * np.eye(3)) / (a + c)
+    assert truth.tensor.reshape(-1, 3, 3) == pytest.approx(wanted, rel=1e-5, abs=1e-15)
+    assert truth.weights.reshape(2, -1) == pytest.approx(m.fibres(cells)[1] * a / (a + c), rel=1e-5)
+    assert truth.directions.shape == (2, 3, 4, 2, 3)
+    equal = diffusion_truth(p, weight=[0.0, 1.0])
+    assert equal.mean_diffusivity == pytest.approx(gm.adc, rel=1e-6)
+    assert diffusion_truth(phantom()).weights.shape == (0, 3, 4, 2)
+
+
+def test_truth_points_along_the_fibre():
+    m = DiffusionModel(
+        tissues={"wm": white_matter()},
+        directions=np.broadcast_to(unit([1.0, 2, -2]), (1, 3, 4, 2, 3)), affine=phantom().affine,
+    )  # fmt: skip
+    truth = diffusion_truth(phantom(m), weight=[1.0, 0.0])
+    assert np.abs(truth.principal_direction @ unit([1.0, 2, -2])) == pytest.approx(1.0, abs=1e-6)
+    # Axons 0.6: along 1.7, across 0.4 * 0.4 * 1.7.
+    assert truth.fractional_anisotropy == pytest.approx((1 - 0.16) / np.sqrt(1 + 2 * 0.16**2), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda: stick(fraction=1.2, diffusivity=D), r"fraction must lie in 0..1"),
+        (lambda: ball(fraction=0.5, diffusivity=3e-3), "1e-3 mm"),
+        (lambda: ball(fraction=0.5, diffusivity=np.nan), "d_parallel must lie"),
+        (lambda: Compartment(fraction=np.ones(3), d_parallel=D, d_perpendicular=D), "number or a map"),
+        (lambda: TensorCompartment(fraction=1.0, tensor=np.diag([1, 1, -1]) * 1e-9), "negative eigenvalue"),
+        (lambda: TensorCompartment(fraction=1.0, tensor=np.eye(3)), "symmetric with entries"),
+        (lambda: TensorCompartment(fraction=1.0, tensor=np.eye(2)), "must be finite"),
+        (
+            lambda: eigen([1e-9] * 3, np.ones((3, 3))),
+            "orthonormal",
+        ),
+        (lambda: eigen([1e-9], np.eye(3)), "eigenvalues"),
+        (lambda: DiffusionModel(tissues={"wm": ()}), "one or more compartments"),
+        (lambda: model(fraction=0.9), "must add up to 1"),
+        (
+            lambda: DiffusionModel(tissues={"wm": (stick(fraction=1.0, diffusivity=D),)}),
+            "must have directions",
+        ),
+        (lambda: model(directions=np.ones((1, 2, 2, 2, 3))), "unit vectors"),
+        (lambda: model(directions=np.ones((4, 2, 2, 2, 3))), "1..3 fibres"),
+        (lambda: model(n=2), "weights must be given"),
+        (lambda: model(n=2, weights=np.full((2, 2, 3, 2), 0.6)), "sum to at most 1"),
+        (lambda: model(weights=np.full((1, 2, 3, 3), 0.6)), "weights must be finite"),
+        (lambda: model(affine=None), "affine must be given"),
+        (lambda: model(affine=np.zeros((4, 4))), "affine must be finite"),
+        (lambda: model(affine=np.diag([0.0, 1, 1, 1])), "invertible"),
+        (lambda: DiffusionModel(tissues={}, weights=np.ones((1, 1, 1, 1))), "must come with directions"),
+        (lambda: model(fraction=np.ones((3, 3, 3))), "one grid"),
+        (lambda: phantom(model(tissue="csf")), "must name tissues of the phantom"),
+        (lambda: phantom("fibres"), "must be a DiffusionModel"),
+        (lambda: crossing().tensor("gm", np.zeros(1, int)), "tissue must be one of"),
+        (lambda: crossing().attenuation("wm", np.eye(3), np.zeros(1, int)), r"shape \(n, 3, 3\)"),
+        (lambda: diffusion_truth(phantom(), weight=[1.0]), "weight must be finite"),
+        (lambda: head_diffusion(phantom()), "tissues of the packaged head"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(build, text):
+    with pytest.raises(PhantomError, match=text):
+        build()
+
+
+def model(*, n=1, tissue="wm", fraction=1.0, directions=None, weights=None, affine=np.eye(4)):  # noqa: B008
+    directions = np.broadcast_to([0, 0, 1.0], (n, 2, 3, 2, 3)) if directions is None else directions
+    tissues = {tissue: (stick(fraction=fraction, diffusivity=D),)}
+    return DiffusionModel(tissues=tissues, directions=directions, weights=weights, affine=affine)
+
+
+def mapped_model():
+    """A model with a map of every kind."""
+    rng = np.random.default_rng(8)
+    f = rng.uniform(0.2, 0.6, (3, 4, 2)).astype(np.float32)
+    tensor = np.broadcast_to(np.diag([1e-9, 5e-10, 2e-10]), (3, 4, 2, 3, 3))
+    return crossing(
+        compartments=(
+            stick(fraction=f, diffusivity=rng.uniform(1e-9, 2e-9, f.shape)),
+            TensorCompartment(fraction=1 - f, tensor=tensor),
+        )
+    )
+
+
+@pytest.mark.parametrize("make", [crossing, mapped_model])
+def test_file_round_trip(tmp_path, make):
+    p = phantom(make())
+    save_phantom(tmp_path / "a.h5", p)
+    save_phantom(tmp_path / "b.h5", p)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    q = load_phantom(tmp_path / "a.h5").diffusion
+    cells, b = np.arange(24), linear(1e9, sphere(7))
+    assert np.array_equal(q.attenuation("wm", b, cells), p.diffusion.attenuation("wm", b, cells))
+    assert np.array_equal(q.affine, p.diffusion.affine)
+    assert p.replace({"name": "q"}).diffusion is p.diffusion
+
+
+def test_constants_need_no_grid(tmp_path):
+    free, still = ball(fraction=0.4, diffusivity=3e-9), ball(fraction=0.6, diffusivity=0.0)
+    m = DiffusionModel(tissues={"gm": (free, still)})
+    save_phantom(tmp_path / "a.h5", phantom(m))
+    q = load_phantom(tmp_path / "a.h5").diffusion
+    assert q.shape == (1, 1, 1)
+    got = q.attenuation("gm", linear(1e9, sphere(3)), q.cells(np.ones((2, 3))))
+    assert got == pytest.approx(0.4 * np.exp(-3) + 0.6, rel=1e-12)
+
+
+def change_json(f, change):
+    described = json.loads(f["diffusion/compartments"][()].tobytes())
+    change(described)
+    del f["diffusion/compartments"]
+    f["diffusion/compartments"] = np.frombuffer(json.dumps(described).encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda f: f.__delitem__("diffusion/compartments"), "'compartments' must be present"),
+        (lambda f: f.__delitem__("diffusion/weights"), "'weights' must be present"),
+        (lambda f: f.__delitem__("diffusion/map0"), "'map0' must be present"),
+        (lambda f: change_json(f, lambda d: d["wm"][0].pop("fraction")), "KeyError"),
+        (lambda f: change_json(f, lambda d: d["wm"][0].update(fraction="x")), "content must describe"),
+        (lambda f: change_json(f, lambda d: d.update(csf=d.pop("wm"))), "must name tissues"),
+        (lambda f: change_json(f, lambda d: d["wm"].pop()), "must add up to 1"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, change, text):
+    path = tmp_path / "bad.h5"
+    save_phantom(path, phantom(mapped_model()))
+    with h5py.File(path, "r+") as f:
+        change(f)
+    with pytest.raises(PhantomFileError, match=text):
+        load_phantom(path)
+
+
+@pytest.fixture(scope="module")
+def head():
+    h = icbm152_head(4e-3)
+    return h.replace({"diffusion": head_diffusion(h, 3e-3)})
+
+
+def at(head, tissue, *points):
+    """Directions and weights at points [mm]."""
+    return head.diffusion.fibres(head.diffusion.cells(np.array(points) * 1e-3))
+
+
+def test_head_has_the_known_bundles(head):
+    directions, weights = at(head, "wm", (0, -10, 25), (0, -27, -28), (10, -50, -35))
+    callosum, stem, cerebellum = range(3)
+    assert weights[0, callosum] > 0.9
+    assert abs(directions[0, callosum, 0]) > 0.99  # left-right
+    assert weights[1, stem] > 0.9
+    assert directions[1, stem, 2] > 0.85  # upwards
+    assert weights[1, cerebellum] > 0.9
+    truth = diffusion_truth(head)
+    wm = head.fraction("wm") > 0.9
+    count = (truth.weights > 0.05).sum(axis=0)[wm]
+    assert (count > 0).all()
+    # Crossings in most of the white matter, single fibres in some.
+    assert 0.5 < (count > 1).mean() < 0.9
+    assert 0.6 < np.median(truth.fractional_anisotropy[wm]) < 0.83
+    # The rest is cortex and CSF.
+    assert np.percentile(truth.mean_diffusivity[wm], 90) == pytest.approx(0.75e-9, rel=0.05)
+    csf = head.fraction("csf") > 0.99
+    # Up to 1 % of other tissue.
+    assert truth.fractional_anisotropy[csf].max() < 0.01
+
+
+def dyads(m):
+    """Mean of n n^T over the populations of every cell, free of signs."""
+    d, w = m.directions.astype(float), m.weights.astype(float)
+    return np.einsum("pxyz,pxyzi,pxyzj->xyzij", w, d, d)
+
+
+def test_head_field_is_smooth_and_symmetric(head):
+    m = head.diffusion
+    assert m.weights.sum(axis=0) == pytest.approx(1.0, abs=1e-5)
+    outer, fine = dyads(m), dyads(head_diffusion(head, 1.5e-3))
+    for axis in range(3):
+        coarse_step, step = (np.linalg.norm(np.diff(f, axis=axis), axis=(-2, -1)) for f in (outer, fine))
+        # Half the distance, half the step: no jumps. A field of axes has singular lines, below 1 % of the cells.
+        assert np.percentile(step, 99) < 0.6 * np.percentile(coarse_step, 99)
+        # Frobenius: a rotation by a is sqrt(2) sin(a), so 6 degrees in 3 mm.
+        assert np.median(coarse_step) < 0.15
+    # The template is symmetric: reflection in x maps the field to itself.
+    mirrored = outer[::-1] * np.outer([-1, 1, 1], [-1, 1, 1])
+    assert np.percentile(np.abs(mirrored - outer), 99) < 0.05
+
+
+def test_a_head_with_fibres_is_not_deformed(head):
+    with pytest.raises(PhantomError, match="must come without a diffusion model"):
+        make_subject(None, head)
+
+
+def test_the_field_follows_the_anatomy(head):
+    """A head that is 10 % larger and shifted has the same field at corresponding places."""
+    affine = head.affine.copy()
+    affine[:3] *= 1.1
+    affine[:3, 3] += [3e-3, -2e-3, 5e-3]
+    moved = head_diffusion(head.replace({"affine": affine, "diffusion": None}), 3.3e-3)
+    a, b = head.diffusion, moved
+    assert a.shape == b.shape
+    # The blur is 4 mm in both.
+    wm = (head.fraction("wm") > 0.95).nonzero()
+    p = np.stack(wm, axis=1) @ head.affine[:3, :3].T + head.affine[:3, 3]
+    n, w = a.fibres(a.cells(p))
+    m, v = b.fibres(b.cells(1.1 * p + [3e-3, -2e-3, 5e-3]))
+    assert np.median(np.abs(w - v)) < 0.02
+    both = (w > 0.1) & (v > 0.1)
+    assert np.median(np.abs(np.einsum("pmi,pmi->pm", n, m))[both]) > 0.99
