@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .descriptors import descriptor_matrix, image_descriptors, mask_descriptors
     from .dissection import Dissection, dissect
     from .dissection_intervals import dissection_intervals, feature_weights
+    from .echo_trains import echo_train, fit_t2_echo_train
+    from .flip_maps import actual_flip_b1, double_angle_b1
     from .image_dissection import Bands, ReducedSet, dissect_images, make_bands, match_set, reduce_images
     from .image_metrics import (
         IntensityMatch,
@@ -60,6 +62,16 @@ if TYPE_CHECKING:
         regional_volumes,
         scan_features,
     )
+    from .relaxometry import (
+        RelaxationFit,
+        fit_exponential,
+        fit_inversion_recovery,
+        fit_vfa,
+        fit_vfa_linear,
+        inversion_signal,
+        spoiled_signal,
+        vfa_precision,
+    )
     from .segmentation import Segmentation, SegmentationOptions, segment, smooth_priors
     from .site_probe import (
         ProbeOptions,
@@ -89,6 +101,8 @@ _NAMES = {
     "bootstrap": "Interval bootstrap_ci jackknife_ci resample_indices",
     "descriptors": "descriptor_matrix image_descriptors mask_descriptors",
     "dissection": "Dissection dissect",
+    "echo_trains": "echo_train fit_t2_echo_train",
+    "flip_maps": "actual_flip_b1 double_angle_b1",
     "dissection_intervals": "dissection_intervals feature_weights",
     "image_dissection": "Bands ReducedSet dissect_images make_bands match_set reduce_images",
     "image_metrics": "IntensityMatch correlation image_errors mae match_intensity nrmse psnr "
@@ -99,6 +113,8 @@ _NAMES = {
     "ladder": "site_effect_ladder",
     "regions": "align_to_mask boundary_width label_regions mean_thickness regional_intensities "
     "regional_volumes scan_features",
+    "relaxometry": "RelaxationFit fit_exponential fit_inversion_recovery fit_vfa fit_vfa_linear "
+    "inversion_signal spoiled_signal vfa_precision",
     "segmentation": "Segmentation SegmentationOptions segment smooth_priors",
     "site_probe": "ProbeOptions ProbeResult balanced_accuracy demographics_matrix frozen_probe probe_site",
     "tables": "METRICS Metric Score ScoreError make_score scores_table write_table",
@@ -123,12 +139,14 @@ __all__ = [
     "ProbeResult",
     "Rate",
     "ReducedSet",
+    "RelaxationFit",
     "Score",
     "ScoreError",
     "Segmentation",
     "SegmentationOptions",
     "Slopes",
     "VarianceComponents",
+    "actual_flip_b1",
     "age_recovery",
     "age_slopes",
     "align_to_mask",
@@ -145,15 +163,23 @@ __all__ = [
     "dissect",
     "dissect_images",
     "dissection_intervals",
+    "double_angle_b1",
+    "echo_train",
     "edge_energy",
     "false_positive_rate",
     "feature_weights",
+    "fit_exponential",
+    "fit_inversion_recovery",
+    "fit_t2_echo_train",
+    "fit_vfa",
+    "fit_vfa_linear",
     "frozen_probe",
     "icc",
     "identification_rate",
     "image_descriptors",
     "image_errors",
     "invented_effect_rate",
+    "inversion_signal",
     "jackknife_ci",
     "label_regions",
     "mae",
@@ -182,6 +208,7 @@ __all__ = [
     "segment",
     "site_effect_ladder",
     "smooth_priors",
+    "spoiled_signal",
     "ssim",
     "structure_scores",
     "subject_means",
@@ -189,6 +216,7 @@ __all__ = [
     "tissue_values",
     "variance_components",
     "variance_table",
+    "vfa_precision",
     "volume_errors",
     "within_subject_cov",
     "write_table",
