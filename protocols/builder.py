@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from .bssfp import compose_bssfp
 from .composer import BuildError, Composer
 from .gre import compose_gre
 from .mprage import compose_mprage
@@ -19,7 +20,13 @@ from .scanner import Scanner
 from .selection import slice_definitions
 from .tse import compose_tse
 
-_COMPOSERS = {"gre": compose_gre, "mprage": compose_mprage, "tse": compose_tse}
+_COMPOSERS = {
+    "gre": compose_gre,
+    "bssfp": compose_bssfp,
+    "mprage": compose_mprage,
+    "mp2rage": compose_mprage,
+    "tse": compose_tse,
+}
 
 
 def build(protocol: Protocol, scanner: Scanner, *, noise_samples: int = NOISE_SAMPLES) -> Any:

@@ -56,6 +56,15 @@ def partition_lines(protocol: Protocol) -> Index:
     return np.arange(first, count, dtype=np.int64)
 
 
+def inside_shutter(protocol: Protocol, line: int, partition: int) -> bool:
+    """Whether a (phase, partition) pair lies inside the elliptical shutter, where the card has one."""
+    if not protocol.acceleration.elliptical:
+        return True
+    counts = protocol.geometry.matrix[1:]
+    radii = [2.0 * (i - n // 2) / n for i, n in zip((line, partition), counts, strict=True)]
+    return math.hypot(*radii) <= 1.0 + 1e-9
+
+
 def skipped(count: int, fraction: float) -> int:
     """Leading lines that partial Fourier leaves out."""
     return count - math.ceil(count * fraction - 1e-9)
@@ -72,11 +81,13 @@ def train_segments(lines: Index, count: int, turbo: int, order: str) -> list[Ind
         Matrix size along this axis (centre at ``count // 2``).
     turbo : int
         Longest train.
-    order : {'linear', 'centric'}
-        Ascending, or by distance from the centre.
+    order : {'linear', 'centric', 'reverse_centric'}
+        Ascending, by distance from the centre, or the centre last.
     """
-    if order == "centric":
+    if order != "linear":
         lines = lines[np.argsort(np.abs(lines - count // 2), kind="stable")]
+    if order == "reverse_centric":
+        lines = lines[::-1]
     number = math.ceil(lines.size / turbo)
     return [lines[start::number] for start in range(number)]
 

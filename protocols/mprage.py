@@ -1,139 +1,163 @@
-"""3D MPRAGE: inversion, spoiled gradient-echo train along partitions, recovery."""
+"""3D MPRAGE and MP2RAGE: inversion, one or two spoiled gradient-echo trains, recovery."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .composer import Block, BuildError, Composer, down, up
-from .encoding import Index, partition_lines, phase_lines, train_segments
-from .gre import SpoiledKernel, add_noise_scan, report
+from .composer import BuildError, Composer, down
+from .encoding import Index, PhaseLines, partition_lines, phase_lines, train_segments
+from .gre import add_noise_scan, report
+from .inversion import Inversion
+from .kernel import GradientEchoKernel
 from .protocol import Protocol
 from .report import BuildReport
 
-INVERSION_SPOILER = 8
-"""Multiples of the spoiler moment after the inversion."""
-_IDEAL_DURATION = 1e-4
-_HYPSEC_BETA_T = 8.2  # beta x duration: the pulse is cut at 1.7 % of its peak, as usual
-_HYPSEC_MU = 4.9
 
+@dataclass(frozen=True, kw_only=True)
+class _Views:
+    """Outer loop and trains of one card.
 
-def inversion_pulse(composer: Composer, protocol: Protocol) -> Any:
-    """Adiabatic hyperbolic secant, or a hard pi pulse ('ideal')."""
-    import pypulseq as pp
-
-    limits = composer.scanner.gradients
-    if protocol.rf.inversion == "ideal":
-        return composer.hard_pulse(np.pi, _IDEAL_DURATION, "inversion")
-    duration = up(protocol.rf.inversion_duration, 4 * limits.rf_raster)
-    return pp.make_adiabatic_pulse(
-        "hypsec",
-        duration=duration,
-        beta=_HYPSEC_BETA_T / duration,
-        mu=_HYPSEC_MU,
-        delay=up(limits.rf_dead_time, limits.rf_raster),
-        dwell=4 * limits.rf_raster,
-        system=composer.system,
-        use="inversion",
-    )
-
-
-class Inversion:
-    """Inversion block: pulse, spoiler, waiting time.
-
-    Parameters
-    ----------
-    composer : Composer
-        Sequence under construction.
-    protocol : Protocol
-        Card with `timing.ti`.
-    moment : float
-        Common spoiler moment [1/m].
-    lead : float
-        Time from the end of the block to the event that TI counts to [s].
-
-    Raises
-    ------
-    BuildError
-        If TI is too short; names the minimum.
+    `outer` are positions along the outer axis, `trains` line numbers along the inner one; `center` is the
+    place of the k-space centre in its train.
     """
 
-    def __init__(self, composer: Composer, protocol: Protocol, moment: float, lead: float) -> None:
-        ti = protocol.timing.ti
-        if ti is None:
-            raise BuildError("timing.ti must be given for an inversion")
-        pulse = inversion_pulse(composer, protocol)
-        center = float(pulse.delay + pulse.center)
-        start = composer.rf_end(pulse)
-        area = INVERSION_SPOILER * moment
-        shape = composer.trapezoid(area)
-        shortest = up(start + shape.duration, composer.block_raster)
-        duration = down(ti - lead + center + 0.5 * composer.block_raster, composer.block_raster)
-        if duration < shortest - 1e-9:
-            raise BuildError(f"timing.ti must be at least {shortest - center + lead:.6f} s; got {ti} s")
-        self.duration = duration
-        self.ti = float(duration - center + lead)
-        self._row = {"rf": composer.rf(pulse), "gx": composer.gradient(area, shape, start)}
-        self._composer = composer
+    outer: list[int]
+    trains: list[Index]
+    center: int
+    lines: PhaseLines
+    phase_inside: bool
 
-    def play(self, ext: int = 0) -> None:
-        """Append the block."""
-        self._composer.add(Block(duration=self.duration, ext=ext, **self._row))
+    @property
+    def length(self) -> int:
+        """Excitations of the longest train."""
+        return max(train.size for train in self.trains)
+
+    def flags(self, line: int) -> dict[str, int]:
+        """Labels of a phase line."""
+        position = int(np.searchsorted(self.lines.index, line))
+        return {"LIN": line, **self.lines.flags(position)}
+
+
+def _views(protocol: Protocol) -> _Views:
+    timing, matrix = protocol.timing, protocol.geometry.matrix
+    lines, partitions = phase_lines(protocol), partition_lines(protocol)
+    phase_inside = timing.inner_loop == "phase"
+    inner, outer = (lines.index, partitions) if phase_inside else (partitions, lines.index)
+    count = matrix[1] if phase_inside else matrix[2]
+    trains = train_segments(inner, count, timing.turbo_factor, timing.view_order)
+    center = next(int(np.flatnonzero(t == count // 2)[0]) for t in trains if count // 2 in t)
+    return _Views(outer=outer.tolist(), trains=trains, center=center, lines=lines, phase_inside=phase_inside)
 
 
 def compose_mprage(composer: Composer, protocol: Protocol, noise_samples: int) -> BuildReport:
-    """MPRAGE with the train along partitions; RF phases start anew in each shot.
+    """MPRAGE, IR-FSPGR, TFE, or MP2RAGE; RF phases start anew in each shot.
+
+    The train runs along partitions or phase lines. An MP2RAGE plays two trains after one inversion (Marques
+    et al. 2010, doi:10.1016/j.neuroimage.2009.10.002), the second with `rf.flip2_deg`; label ECO says which.
 
     Raises
     ------
     BuildError
         If TE, echo spacing, TI or TR cannot be met; names the minimum.
     """
-    timing = protocol.timing
-    kernel = SpoiledKernel(composer, protocol, timing.echo_spacing or 0.0)
-    lines = phase_lines(protocol)
-    count = protocol.geometry.matrix[2]
-    trains = train_segments(partition_lines(protocol), count, timing.turbo_factor, timing.view_order)
-    length = max(train.size for train in trains)
-    center = next(int(np.flatnonzero(t == count // 2)[0]) for t in trains if count // 2 in t)
-    lead = center * kernel.spacing + kernel.rf_center
-    inversion = Inversion(composer, protocol, kernel.moment, lead)
-    busy = inversion.duration + length * kernel.spacing
-    pause = down(timing.tr - busy + 0.5 * composer.block_raster, composer.block_raster)
+    timing, raster = protocol.timing, composer.block_raster
+    views = _views(protocol)
+    kernels = [GradientEchoKernel(composer, protocol, timing.echo_spacing or 0.0)]
+    if protocol.sequence == "mp2rage":
+        flip = math.radians(protocol.rf.flip2_deg or protocol.rf.flip_deg)
+        kernels.append(GradientEchoKernel(composer, protocol, timing.echo_spacing or 0.0, flip=flip))
+    kernel = kernels[0]
+    train = views.length * kernel.spacing
+    lead = views.center * kernel.spacing + kernel.rf_center
+    inversion = Inversion(composer, protocol, kernel.moment, lead, ahead=kernel.pulse.before)
+    pauses = [_between(composer, protocol, inversion, train)] if len(kernels) == 2 else []
+    busy = inversion.duration + len(kernels) * train + sum(pauses)
+    pause = down(timing.tr - busy + 0.5 * raster, raster)
     if pause < -1e-9:
         raise BuildError(f"timing.tr must be at least {busy:.6f} s; got {timing.tr} s")
-    shot = _Shot(composer, kernel, inversion, length, max(0.0, pause))
+    pauses.append(max(0.0, pause))
+    shot = _Shot(composer, kernels, inversion, views, pauses)
     add_noise_scan(composer, kernel.plan, noise_samples)
     ext = composer.labels(NOISE=0)
     for _ in range(timing.dummy_shots):
         shot.play(None, None, ext)
         ext = 0
-    for position, line in enumerate(lines.index.tolist()):
-        ext = composer.labels(NOISE=0, LIN=line, **lines.flags(position))
-        for train in trains:
-            shot.play(line, train, ext)
-    shots = timing.dummy_shots + lines.index.size * len(trains)
-    readouts = lines.index.size * sum(train.size for train in trains)
-    return report(composer, kernel, readouts, shots, center, tr=busy + max(0.0, pause), ti=inversion.ti)
+    for index in views.outer:
+        ext = composer.labels(NOISE=0, **({"PAR": index} if views.phase_inside else views.flags(index)))
+        for lines in views.trains:
+            shot.play(index, lines, ext)
+    readouts = len(kernels) * len(views.outer) * sum(t.size for t in views.trains)
+    return report(
+        composer,
+        kernel,
+        readouts,
+        timing.dummy_shots + len(views.outer) * len(views.trains),
+        views.center,
+        _extra(protocol, inversion, train, pauses),
+        tr=busy + pauses[-1],
+        ti=inversion.ti,
+        ti_first=inversion.ti - views.center * kernel.spacing,
+        recovery=pauses[-1],
+    )
+
+
+def _between(composer: Composer, protocol: Protocol, inversion: Inversion, train: float) -> float:
+    """Pause between the trains of an MP2RAGE [s]."""
+    timing, raster = protocol.timing, composer.block_raster
+    pause = down((timing.ti2 or 0.0) - inversion.ti - train + 0.5 * raster, raster)
+    if pause < -1e-9:
+        raise BuildError(f"timing.ti2 must be at least {inversion.ti + train:.6f} s; got {timing.ti2} s")
+    return max(0.0, pause)
+
+
+def _extra(protocol: Protocol, inversion: Inversion, train: float, pauses: list[float]) -> dict[str, Any]:
+    """Definitions of an MP2RAGE."""
+    if len(pauses) == 1:
+        return {}
+    flips = (protocol.rf.flip_deg, protocol.rf.flip2_deg or protocol.rf.flip_deg)
+    return {
+        "InversionTimes": [inversion.ti, inversion.ti + train + pauses[0]],
+        "FlipAngles": [math.radians(flip) for flip in flips],
+        "RecoveryTime": pauses[-1],
+    }
 
 
 class _Shot:
-    """One inversion and its train; short trains are filled up with dummies, so shots repeat."""
+    """One inversion and its trains; short trains are filled up with dummies, so shots repeat."""
 
     def __init__(
-        self, composer: Composer, kernel: SpoiledKernel, inversion: Inversion, length: int, pause: float
+        self,
+        composer: Composer,
+        kernels: list[GradientEchoKernel],
+        inversion: Inversion,
+        views: _Views,
+        pauses: list[float],
     ) -> None:
-        self.composer, self.kernel, self.inversion = composer, kernel, inversion
-        self.length, self.pause = length, pause
+        self.composer, self.kernels, self.inversion = composer, kernels, inversion
+        self.views, self.pauses = views, pauses
 
-    def play(self, line: int | None, train: Index | None, ext: int) -> None:
+    def play(self, outer: int | None, train: Index | None, ext: int) -> None:
+        """Append one shot; an outer index of None plays a dummy shot."""
         self.inversion.play(ext)
-        partitions = [] if train is None else train.tolist()
-        for count in range(self.length):
-            pause = self.pause if count == self.length - 1 else 0.0
-            if count < len(partitions):
-                label = self.composer.labels(PAR=partitions[count])
-                self.kernel.play(count, line, partitions[count], ext=label, pause=pause)
-            else:
-                self.kernel.play(count, None, None, pause=pause)
+        for number in range(len(self.kernels)):
+            self._train(number, outer, [] if train is None else train.tolist())
+
+    def _train(self, number: int, outer: int | None, inner: list[int]) -> None:
+        kernel, views, length = self.kernels[number], self.views, self.views.length
+        final = number == len(self.kernels) - 1
+        for count in range(length):
+            end = count == length - 1
+            pause = self.pauses[number] if end else 0.0
+            if count >= len(inner) or outer is None:
+                kernel.play(count, None, None, pause=pause, last=end and final)
+                continue
+            at = inner[count]
+            line, partition = (at, outer) if views.phase_inside else (outer, at)
+            marks = views.flags(at) if views.phase_inside else {"PAR": at}
+            if len(self.kernels) > 1:
+                marks["ECO"] = number
+            kernel.play(count, line, partition, marks=marks, pause=pause, last=end and final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from .composer import BuildError, Composer, Trapezoid, up
@@ -66,8 +67,14 @@ def plan_readout(composer: Composer, protocol: Protocol) -> ReadoutPlan:
     """
     settings, limits = protocol.readout, composer.scanner.gradients
     points = protocol.geometry.matrix[0] * settings.oversampling
+    before = 2 * round(settings.echo_position * points / 2)
+    num = (before + points // 2) // 4 * 4
     wanted = 1.0 / (settings.bandwidth * points)
-    dwell = max(1, round(wanted / limits.adc_raster)) * limits.adc_raster
+    step = limits.adc_raster
+    if protocol.echoes.polarity == "bipolar":  # the mirrored window must start on the RF raster, too
+        ratio = round(limits.rf_raster / limits.adc_raster)
+        step *= ratio // math.gcd(ratio, num)
+    dwell = max(1, round(wanted / step)) * step
     if abs(dwell / wanted - 1.0) > 0.05:
         raise BuildError(
             f"readout.bandwidth must be within 5 % of what the ADC raster of {limits.adc_raster} s allows; "
@@ -77,8 +84,6 @@ def plan_readout(composer: Composer, protocol: Protocol) -> ReadoutPlan:
     if amplitude > composer.max_amplitude:
         most = settings.bandwidth * composer.max_amplitude / amplitude
         raise BuildError(f"readout.bandwidth must not exceed {most:.0f} Hz/px here; got {settings.bandwidth}")
-    before = 2 * round(settings.echo_position * points / 2)
-    num = (before + points // 2) // 4 * 4
     rise = max(up(amplitude / composer.max_slew, composer.raster), up(limits.adc_dead_time, composer.raster))
     delay = up(rise, limits.rf_raster)
     end = delay + num * dwell + composer.block_raster

@@ -31,6 +31,9 @@ class BuildReport:
         multiples of it.
     rf_spoil_increment : float
         Quadratic phase increment [rad]; 0 for spin echoes.
+    ti_first, recovery : float or None
+        Inversion to the first excitation of the train (TI as GE counts it for an IR-FSPGR), and the time
+        from the end of the last train to the next shot [s].
     extra : dict
         Further entries of [DEFINITIONS] that only some families have, under their file names, in SI
         units: EchoTimes, InversionTimes, FlipAngles, SlicePositions, EffectiveTE, ...
@@ -50,4 +53,6 @@ class BuildReport:
     shots: int
     spoiler_moment: float
     rf_spoil_increment: float
+    ti_first: float | None = None
+    recovery: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import numpy as np
 from .composer import Block, BuildError, Composer, Trapezoid, down, up
 from .encoding import EchoOrder, PhaseLines, echo_order, partition_lines, phase_lines
 from .gre import add_noise_scan
-from .mprage import Inversion
+from .inversion import Inversion
 from .protocol import Protocol
 from .readout import ReadoutPlan, plan_readout
 from .report import BuildReport
