@@ -6,18 +6,27 @@ everything later works on half the data and on independent slabs in x.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft as _fft
 
 from .header import Encoding
+from .lines import readout_lines
 from .noise import NoiseModel
 from .raw import AcquisitionFlag, RawData, RawDataError
 
-__all__ = ["CartesianGrid", "KSpace", "imaging_rows", "load_kspace", "make_grid", "sorted_volumes"]
+__all__ = [
+    "CartesianGrid",
+    "KSpace",
+    "calibration_only",
+    "imaging_rows",
+    "line_indices",
+    "load_kspace",
+    "make_grid",
+    "sorted_volumes",
+]
 
 _NOT_IMAGE = (
     AcquisitionFlag.NOISE
@@ -31,7 +40,6 @@ _NOT_IMAGE = (
     | AcquisitionFlag.PHASE_STABILIZATION
 )
 VOLUME_COUNTERS = ("contrast", "phase", "repetition", "set")
-_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,37 +140,73 @@ def imaging_rows(raw: RawData, encoding: int = 0) -> NDArray[np.intp]:
     return rows
 
 
+def calibration_only(raw: RawData) -> NDArray[np.bool_]:
+    """Mask (n,) of readouts that calibrate and are no part of the image."""
+    return raw.flagged(AcquisitionFlag.CALIBRATION) & ~raw.flagged(AcquisitionFlag.CALIBRATION_AND_IMAGING)
+
+
 def sorted_volumes(
     raw: RawData, rows: NDArray[np.intp]
 ) -> list[tuple[dict[str, int], list[NDArray[np.intp]]]]:
-    """Group rows by (contrast, phase, repetition, set), then by slice: [(counters, rows per slice), ...]."""
-    heads = raw.heads[rows]
+    """Group rows by (contrast, phase, repetition, set), then by slice: [(counters, rows per slice), ...].
+
+    Calibration lines that were acquired once serve all volumes: a slice without its own gets those of the
+    first volume that has some. They make no volume of their own.
+    """
+    only = calibration_only(raw)[rows]
+    if only.all():
+        only = np.zeros_like(only)
+    image, reference = rows[~only], rows[only]
+    heads = raw.heads[image]
     keys = np.stack([heads[name] for name in VOLUME_COUNTERS], axis=1)
     volumes, member = np.unique(keys, axis=0, return_inverse=True)
     result = []
     for v, key in enumerate(volumes):
-        own = rows[member.reshape(-1) == v]
+        own = image[member.reshape(-1) == v]
         slices = raw.heads["slice"][own]
-        parts = [own[slices == s] for s in np.unique(slices)]
+        parts = [
+            np.sort(np.concatenate([own[slices == s], _calibration_of(raw, reference, int(s), key)]))
+            for s in np.unique(slices)
+        ]
         result.append((dict(zip(VOLUME_COUNTERS, map(int, key), strict=True)), parts))
     return result
 
 
-def load_kspace(raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid, noise: NoiseModel) -> KSpace:
+def _calibration_of(
+    raw: RawData, reference: NDArray[np.intp], number: int, key: NDArray[np.int32]
+) -> NDArray[np.intp]:
+    """Calibration rows of a slice: of the same volume, else of the first that has some."""
+    here = reference[raw.heads["slice"][reference] == number]
+    if not len(here):
+        return np.asarray(here)
+    keys = np.stack([raw.heads[name][here] for name in VOLUME_COUNTERS], axis=1)
+    own = (keys == key).all(axis=1)
+    return np.asarray(here[own] if own.any() else here[(keys == keys[0]).all(axis=1)])
+
+
+def load_kspace(
+    raw: RawData,
+    rows: NDArray[np.intp],
+    grid: CartesianGrid,
+    noise: NoiseModel,
+    correct: Callable[[NDArray[np.intp], NDArray[np.complex64]], NDArray[np.complex64]] | None = None,
+) -> KSpace:
     """Sort one volume's (or slice's) readouts into hybrid space; averages are averaged.
+
+    `correct` may change the lines (row, coil, x) of the rows, in image space along the readout, before that.
 
     Raises
     ------
     RawDataError
         A counter or a readout lies outside the encoded matrix.
     """
-    ky = _counter(raw, rows, grid, 1)
-    kz = _counter(raw, rows, grid, 2)
-    only = (raw.flagged(AcquisitionFlag.CALIBRATION) & ~raw.flagged(AcquisitionFlag.CALIBRATION_AND_IMAGING))[
-        rows
-    ]
+    ky = line_indices(raw, rows, grid, 1)
+    kz = line_indices(raw, rows, grid, 2)
+    only = calibration_only(raw)[rows]
     shared = raw.flagged(AcquisitionFlag.CALIBRATION_AND_IMAGING)[rows]
-    lines = _readouts(raw, rows, grid)
+    lines = readout_lines(raw, rows, grid)
+    if correct is not None:
+        lines = correct(rows, lines)
     if noise.whitening is not None:
         lines = np.matmul(noise.whitening, lines)
     nz = grid.encoded[2]
@@ -195,7 +239,7 @@ def _offset(k: NDArray[np.intp], factor: int) -> int:
     return int(np.argmax(np.bincount(k % factor, minlength=factor)))
 
 
-def _counter(raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid, axis: int) -> NDArray[np.intp]:
+def line_indices(raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid, axis: int) -> NDArray[np.intp]:
     """Index on the encoded matrix, centre of k-space at N // 2."""
     n = grid.encoded[axis]
     limit = grid.encoding.limits.get(f"kspace_encoding_step_{axis}")
@@ -211,77 +255,4 @@ def _counter(raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid, axis: in
             f"{raw.source}: readout {rows[i]}: kspace_encode_step_{axis} = {values[i]} with centre {center} "
             f"lies outside the encoded matrix of {n}. Correct encodingLimits or matrixSize."
         )
-    return index
-
-
-def _readouts(raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid) -> NDArray[np.complex64]:
-    """Image-space readouts (row, coil, x), oversampling removed, in the order of `rows`."""
-    coils = int(raw.heads["active_channels"][rows[0]])
-    result = np.empty((len(rows), coils, grid.kept[0]), np.complex64)
-    place = np.full(len(raw.heads), -1, np.intp)
-    place[rows] = np.arange(len(rows))
-    reverse = raw.flagged(AcquisitionFlag.REVERSE)
-    for group in raw.groups:
-        inside = np.flatnonzero(place[group.index] >= 0)
-        if not len(inside):
-            continue
-        heads = raw.heads[group.index[inside]]
-        kinds = np.stack(
-            [
-                heads["discard_pre"],
-                heads["discard_post"],
-                heads["center_sample"],
-                reverse[group.index[inside]],
-            ],
-            axis=1,
-        )
-        for kind in np.unique(kinds, axis=0):
-            own = inside[(kinds == kind).all(axis=1)]
-            where = _placement(raw, int(group.index[own[0]]), kind, group.data.shape[2], grid.encoded[0])
-            for i in range(0, len(own), _BATCH):
-                part = own[i : i + _BATCH]
-                result[place[group.index[part]]] = _transform(group.data[part], where, grid)
-    return result
-
-
-def _placement(raw: RawData, row: int, kind: NDArray[Any], samples: int, n: int) -> tuple[slice, int]:
-    """Slice of the stored samples to use and the index of its first sample on the encoded matrix."""
-    pre, post, center, reverse = (int(v) for v in kind)
-    kept = samples - pre - post
-    if center == 0 and kept == n:
-        center = n // 2  # never filled in by the writer: a full symmetric readout
-    if reverse:
-        center = samples - 1 - center
-        pick = slice(samples - 1 - post, pre - 1 if pre else None, -1)
-        start = n // 2 - (center - post)
-    else:
-        pick = slice(pre, samples - post)
-        start = n // 2 - (center - pre)
-    if start == 1 and reverse and kept == n:
-        start = 0  # N // 2 written for both directions: the readout is symmetric about the centre
-    if start < 0 or start + kept > n:
-        raise RawDataError(
-            f"{raw.source}: readout {row}: {kept} samples with center_sample {int(kind[2])} do not fit the "
-            f"encoded matrix of {n}. Correct center_sample or encodedSpace."
-        )
-    return pick, start
-
-
-def _transform(
-    data: NDArray[np.complex64], where: tuple[slice, int], grid: CartesianGrid
-) -> NDArray[np.complex64]:
-    """Zero-fill, inverse transform and crop readouts; shifts are folded into the copies."""
-    pick, start = where
-    samples = data[:, :, pick]
-    n, keep = grid.encoded[0], grid.kept[0]
-    half, count = n // 2, samples.shape[2]
-    buffer = np.zeros((*data.shape[:2], n), np.complex64)
-    low = max(0, min(count, half - start))  # samples before the centre of the matrix
-    buffer[:, :, n - half + start : n - half + start + low] = samples[:, :, :low]
-    first = start + low - half
-    buffer[:, :, first : first + count - low] = samples[:, :, low:]
-    image = _fft.ifft(buffer, axis=2, norm="ortho", overwrite_x=True, workers=1)
-    out = np.empty((*data.shape[:2], keep), np.complex64)
-    out[:, :, keep // 2 :] = image[:, :, : keep - keep // 2]
-    out[:, :, : keep // 2] = image[:, :, n - keep // 2 :]
-    return out
+    return np.asarray(index)

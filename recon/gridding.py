@@ -1,30 +1,29 @@
-"""Reconstruction from stored trajectories (EPI with ramps, radial, spiral): gridding with finufft."""
+"""Reconstruction from stored trajectories (radial, spiral, any): NUFFT and Toeplitz iterations."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft as _fft
 
 from .cartesian import CartesianGrid
+from .coils import CoilMaps, low_resolution, walsh_maps
+from .fourier import crop, fft_centred, ifft_centred, resize_centred
 from .noise import NoiseModel
-from .raw import RawData, RawDataError
+from .options import ReconOptions
+from .raw import RawData
+from .trajectory import Samples, collect, stack_of_planes
+from .volume import Record, combine_coils
+from .windows import filter_and_interpolate
 
-__all__ = ["density_compensation", "grid_volume", "has_trajectory"]
+__all__ = ["Gridder", "NufftPlan", "density_compensation"]
 
-
-def has_trajectory(raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid) -> bool:
-    """Whether the stored trajectory has to be used: one is stored and the header does not say Cartesian."""
-    stored = raw.heads["trajectory_dimensions"][rows]
-    if grid.encoding.trajectory == "cartesian":
-        return False
-    if not (stored > 0).all():
-        raise RawDataError(
-            f"{raw.source}: trajectory '{grid.encoding.trajectory}' needs stored k-space positions; readout "
-            f"{int(rows[np.argmin(stored)])} has none. Store them or grid the data first."
-        )
-    return True
+_MAP_LINES = 24
+_BATCH_POINTS = 2**22
 
 
 def density_compensation(
@@ -64,87 +63,197 @@ def _nufft(dimensions: int, kind: int) -> Any:
     return getattr(finufft, f"nufft{dimensions}d{kind}")
 
 
-def grid_volume(
-    raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid, noise: NoiseModel
-) -> NDArray[np.complex64]:
-    """Coil images (coil, x, y, z) on the output matrix by density-compensated least squares.
+class NufftPlan:
+    """One set of k-space points on one image matrix: density weights, adjoint, and normal operator.
 
-    Trajectories are in cycles per encoded pixel, -0.5 .. 0.5 (the ISMRMRD convention); where a file stores
-    larger values they are taken in cycles per field of view.
+    The normal operator A^H W A is a convolution with the weighted point spread function, applied by FFTs on
+    the doubled matrix (Fessler et al. 2005, doi:10.1109/TSP.2005.853152).
     """
-    samples, positions = _collect(raw, rows, noise)
-    dims = positions.shape[1]
-    if dims == 2 and grid.out[2] > 1:
-        raise RawDataError(
-            f"{raw.source}: a 2D trajectory cannot fill a matrix of {grid.out}. Store 3D positions."
+
+    def __init__(self, points: list[NDArray[np.float64]], shape: tuple[int, ...]) -> None:
+        self.points, self.shape = points, shape
+        self.weights = density_compensation(points, shape)
+        double = tuple(2 * n for n in shape)
+        spread = _nufft(len(points), 1)(
+            *points, self.weights.astype(np.complex128), double, eps=1e-6, isign=1, nthreads=1
         )
-    out = grid.out[:dims]
-    if np.abs(positions).max() > 0.75:
-        positions = positions / np.asarray(grid.encoded[:dims], float)
-    step = np.asarray(grid.pixel[:dims]) / np.asarray(grid.encoding.encoded.pixel[:dims])
-    angle = 2 * np.pi * positions * step
-    points = [np.ascontiguousarray(angle[:, d]) for d in range(dims)]
-    inside = np.all(np.abs(angle) <= np.pi * (1 + 1e-6), axis=1)
-    points = [np.clip(p[inside], -np.pi, np.pi) for p in points]
-    weights = density_compensation(points, out)
-    image = _least_squares(points, np.ascontiguousarray(samples[:, inside], np.complex128), weights, out)
-    # As bright as the unitary Cartesian transform followed by interpolation to the output matrix.
-    scale = np.prod(out) / np.sqrt(np.prod(grid.encoded[:dims]))
-    return np.asarray(image.reshape(-1, *out, *([1] * (3 - dims))) * scale, np.complex64)
+        self._spectrum = _fft.fftn(_fft.ifftshift(spread), workers=1)
+        self._axes = tuple(range(-len(shape), 0))
 
+    def adjoint(self, samples: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
+        """A^H W s for samples (n, point): images (n, *shape)."""
+        weighted = np.ascontiguousarray(samples * self.weights, np.complex128)
+        image = _nufft(len(self.points), 1)(*self.points, weighted, self.shape, eps=1e-6, isign=1, nthreads=1)
+        return np.asarray(image.reshape(len(samples), *self.shape))
 
-def _least_squares(
-    points: list[NDArray[np.float64]],
-    samples: NDArray[np.complex128],
-    weights: NDArray[np.float64],
-    shape: tuple[int, ...],
-    iterations: int = 8,
-) -> NDArray[np.complex128]:
-    """Solve A^H W A m = A^H W s by a few conjugate gradient steps, coil by coil, starting from nothing.
+    def normal(self, images: NDArray[np.complexfloating]) -> NDArray[np.complex128]:
+        """A^H W A m for images (..., *shape)."""
+        double = [2 * n for n in self.shape]
+        spectrum = _fft.fftn(images, s=double, axes=self._axes, workers=1)
+        spectrum *= self._spectrum
+        result = _fft.ifftn(spectrum, axes=self._axes, overwrite_x=True, workers=1)
+        return np.asarray(result[(..., *(slice(n) for n in self.shape))])
 
-    Density compensation makes the system nearly the identity; the steps repair what it leaves, above all
-    around the centre of radial and spiral trajectories.
-    """
-    forward, adjoint = _nufft(len(points), 2), _nufft(len(points), 1)
-    result = np.zeros((len(samples), *shape), np.complex128)
-    for coil, values in enumerate(samples):
-        image = result[coil]
-        residual = adjoint(*points, values * weights, shape, eps=1e-5, isign=1, nthreads=1)
-        direction, power = residual.copy(), np.vdot(residual, residual).real
-        start = power
+    def least_squares(
+        self, samples: NDArray[np.complexfloating], iterations: int = 8
+    ) -> NDArray[np.complex128]:
+        """Images (n, *shape) of samples (n, point) by a few conjugate gradient steps, each on its own.
+
+        Density compensation makes the system nearly the identity; the steps repair what it leaves, above all
+        around the centre of radial and spiral trajectories.
+        """
+        result = np.empty((len(samples), *self.shape), np.complex128)
+        batch = max(1, _BATCH_POINTS // int(np.prod([2 * n for n in self.shape])))
+        for i in range(0, len(samples), batch):
+            result[i : i + batch] = self._solve(self.adjoint(samples[i : i + batch]), iterations)
+        return result
+
+    def _solve(self, right: NDArray[np.complex128], iterations: int) -> NDArray[np.complex128]:
+        image = np.zeros_like(right)
+        residual, direction = right, right.copy()
+        start = power = _power(residual)
         for _ in range(iterations):
-            if power <= 1e-8 * start:
+            if (power <= 1e-8 * start).all():
                 break
-            predicted = forward(*points, direction, eps=1e-5, isign=-1, nthreads=1)
-            applied = adjoint(*points, predicted * weights, shape, eps=1e-5, isign=1, nthreads=1)
-            step = power / np.vdot(direction, applied).real
+            applied = self.normal(direction)
+            step = power / np.maximum(_dot(direction, applied), 1e-300)
+            image += _column(step, image) * direction
+            residual = residual - _column(step, image) * applied
+            previous, power = power, _power(residual)
+            direction = residual + _column(power / np.maximum(previous, 1e-300), image) * direction
+        return image
+
+    def sense(
+        self,
+        samples: NDArray[np.complexfloating],
+        maps: NDArray[np.complexfloating],
+        *,
+        regularisation: float,
+        iterations: int = 40,
+        tolerance: float = 1e-4,
+    ) -> NDArray[np.complex128]:
+        """CG-SENSE image of samples (coil, point) with sensitivities (coil, *shape); Pruessmann 2001."""
+        right = (maps.conj() * self.adjoint(samples)).sum(axis=0)
+        image = np.zeros(self.shape, np.complex128)
+        residual, direction = right, right.copy()
+        start = power = float(np.vdot(residual, residual).real)
+        for _ in range(iterations):
+            if power <= tolerance**2 * start:
+                break
+            applied = regularisation * direction
+            for one in maps:
+                applied += one.conj() * self.normal(one * direction)
+            step = power / max(float(np.vdot(direction, applied).real), 1e-300)
             image += step * direction
-            residual -= step * applied
-            previous, power = power, np.vdot(residual, residual).real
+            residual = np.asarray(residual - step * applied)
+            previous, power = power, float(np.vdot(residual, residual).real)
             direction = residual + power / previous * direction
-    return result
+        return image
 
 
-def _collect(
-    raw: RawData, rows: NDArray[np.intp], noise: NoiseModel
-) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
-    wanted = np.zeros(len(raw.heads), bool)
-    wanted[rows] = True
-    samples, positions = [], []
-    for group in raw.groups:
-        own = np.flatnonzero(wanted[group.index])
-        if not len(own) or group.trajectory is None:
-            continue
-        head = raw.heads[group.index[own[0]]]
-        keep = slice(head["discard_pre"], group.data.shape[2] - head["discard_post"])
-        samples.append(np.moveaxis(group.data[own][:, :, keep], 1, 0).reshape(group.data.shape[1], -1))
-        positions.append(group.trajectory[own][:, keep].reshape(-1, group.trajectory.shape[2]))
-    joined = np.concatenate(samples, axis=1)
-    where = np.concatenate(positions).astype(np.float64)
-    if where.shape[1] > 3:
-        where = where[:, :3]  # a fourth column is a density, recomputed here
-    if where.shape[1] == 3 and not where[:, 2].any():
-        where = where[:, :2]
-    if noise.whitening is not None:
-        joined = noise.whitening @ joined
-    return joined, where
+def _power(a: NDArray[np.complex128]) -> NDArray[np.float64]:
+    return np.asarray((a.real**2 + a.imag**2).reshape(len(a), -1).sum(axis=1))
+
+
+def _dot(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> NDArray[np.float64]:
+    return np.asarray((a.conj() * b).real.reshape(len(a), -1).sum(axis=1))
+
+
+def _column(values: NDArray[np.float64], like: NDArray[np.complex128]) -> NDArray[np.float64]:
+    return values.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+@dataclass(kw_only=True)
+class Gridder:
+    """Images of slices and slabs from stored trajectories; equal trajectories are planned once."""
+
+    grid: CartesianGrid
+    options: ReconOptions
+    _plans: dict[str, NufftPlan] = field(default_factory=dict)
+
+    def image(self, raw: RawData, rows: NDArray[np.intp], noise: NoiseModel, record: Record) -> NDArray[Any]:
+        """Reconstruct the combined image (x, y, z) of one slice or slab, filtered.
+
+        Raises
+        ------
+        RawDataError
+            The trajectory cannot fill the matrix.
+        """
+        sensing = self.options.acceleration in ("sense", "cg_sense")
+        record.recipe["acceleration_method"] = "cg_sense" if sensing else "none"
+        samples = collect(raw, rows, self.grid, noise)
+        planes = stack_of_planes(samples, self.grid)
+        if planes is None:
+            return self._combined(samples, self.grid.out if samples.dims == 3 else (*self.grid.out[:2], 1))
+        record.note("partitions with equal planes: Fourier transform along the partitions, then gridding")
+        k = ifft_centred(planes.data, (0,))
+        k = np.asarray(crop(k, 0, self.grid.kept[2]))
+        out = [
+            self._combined(Samples(positions=planes.positions, data=part), (*self.grid.out[:2], 1))
+            for part in k
+        ]
+        image = np.concatenate(out, axis=2)
+        return _interpolate_partitions(image, self.grid.out[2])
+
+    def _combined(self, samples: Samples, shape: tuple[int, int, int]) -> NDArray[Any]:
+        dims = samples.dims
+        plan, inside = self._plan(samples, shape[:dims])
+        values = samples.data[:, inside]
+        # As bright as the unitary Cartesian transform followed by interpolation to the output matrix.
+        scale = float(np.prod(shape[:dims]) / np.sqrt(np.prod(self.grid.encoded[:dims])))
+        images = np.asarray(plan.least_squares(values).reshape(-1, *shape) * scale, np.complex64)
+        if self.options.acceleration in ("sense", "cg_sense") and len(images) > 1:
+            return self._sense(plan, values, images, shape, scale)
+        if self.options.window.active:
+            images = np.stack([filter_and_interpolate(c, self.options.window, shape) for c in images])
+        if len(images) == 1:
+            return np.asarray(images[0])
+        maps = None
+        if self.options.combine != "rss":
+            small = tuple(min(n, 64) for n in shape)
+            low = ifft_centred(resize_centred(fft_centred(images, (1, 2, 3)), small, (1, 2, 3)), (1, 2, 3))
+            maps = CoilMaps(maps=walsh_maps(low, size=5))
+        return combine_coils(maps, self.options)(images.swapaxes(0, 1), 0, shape)
+
+    def _sense(
+        self,
+        plan: NufftPlan,
+        values: NDArray[np.complexfloating],
+        images: NDArray[np.complex64],
+        shape: tuple[int, int, int],
+        scale: float,
+    ) -> NDArray[Any]:
+        """CG-SENSE with maps from the centre of k-space, which these trajectories sample densely."""
+        block = tuple(min(n, _MAP_LINES) for n in shape)
+        center = resize_centred(fft_centred(images, (1, 2, 3)), block, (1, 2, 3))
+        small = tuple(min(n, 64) for n in shape)
+        low = low_resolution(np.ascontiguousarray(center), small)  # type: ignore[arg-type]
+        maps = CoilMaps(maps=walsh_maps(low, masked=True)).slab(0, shape[0], shape)
+        full = np.moveaxis(maps, 1, 0).reshape(len(images), *plan.shape)
+        image = plan.sense(values, full, regularisation=self.options.regularisation).reshape(shape) * scale
+        result = np.asarray(image, np.complex64)
+        if self.options.window.active:
+            result = filter_and_interpolate(result, self.options.window, shape)
+        return result
+
+    def _plan(self, samples: Samples, shape: tuple[int, ...]) -> tuple[NufftPlan, NDArray[np.bool_]]:
+        dims = samples.dims
+        step = np.asarray(self.grid.pixel[:dims]) / np.asarray(self.grid.encoding.encoded.pixel[:dims])
+        angle = 2 * np.pi * samples.positions * step
+        inside = np.asarray(np.all(np.abs(angle) <= np.pi * (1 + 1e-6), axis=1))
+        points = [np.ascontiguousarray(np.clip(angle[inside, d], -np.pi, np.pi)) for d in range(dims)]
+        digest = hashlib.sha256(np.round(angle, 7).tobytes() + repr(shape).encode()).hexdigest()
+        if digest not in self._plans:
+            if len(self._plans) >= 8:  # trajectories that differ from volume to volume are not kept
+                self._plans.clear()
+            self._plans[digest] = NufftPlan(points, shape)
+        return self._plans[digest], inside
+
+
+def _interpolate_partitions(image: NDArray[Any], n: int) -> NDArray[Any]:
+    if image.shape[2] == n:
+        return image
+    k = fft_centred(np.asarray(image, np.complex64), (2,))
+    scale = np.float32(np.sqrt(n / image.shape[2]))
+    result = ifft_centred(resize_centred(k, (n,), (2,)), (2,)) * scale
+    return np.abs(result) if not np.iscomplexobj(image) else result

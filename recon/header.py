@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .descriptions import Diffusion, EpiReadout, Multiband, parse_diffusion, parse_epi, parse_multiband
 from .errors import RawDataError
 
 __all__ = ["Encoding", "Header", "Limit", "Space", "parse_header"]
@@ -68,6 +69,8 @@ class Encoding:
     trajectory: str = "cartesian"
     acceleration: tuple[int, int] = (1, 1)
     calibration_mode: str = ""
+    epi: EpiReadout | None = None
+    multiband: Multiband | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +99,7 @@ class Header:
     flip_deg: tuple[float, ...] = ()
     echo_spacing: tuple[float, ...] = ()
     sequence_type: str = ""
+    diffusion: Diffusion | None = None
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -209,6 +213,7 @@ def parse_header(xml: bytes, source: str) -> Header:
         flip_deg=read.numbers("sequenceParameters/flipAngle_deg", 1.0),
         echo_spacing=read.numbers("sequenceParameters/echo_spacing", 1e3),
         sequence_type=read.text("sequenceParameters/sequence_type"),
+        diffusion=parse_diffusion(read),
         parameters=_user_parameters(read),
         notes=tuple(notes),
     )
@@ -264,6 +269,8 @@ def _encoding(read: _Reader, node: Any, vendor: str, notes: list[str]) -> Encodi
         trajectory=read.text("trajectory", node).lower() or "cartesian",
         acceleration=(int(acceleration[0] or 1), int(acceleration[1] or 1)),
         calibration_mode=read.text("parallelImaging/calibrationMode", node).lower(),
+        epi=parse_epi(read, node),
+        multiband=parse_multiband(read, node),
     )
 
 

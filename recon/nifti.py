@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .diffusion import gradient_table
 from .options import Image
 
 __all__ = ["write_nifti"]
@@ -22,7 +23,8 @@ def write_nifti(path: str | Path, image: Image, sidecar: dict[str, Any] | None =
     Parameters
     ----------
     path
-        Target, ending in ``.nii`` or ``.nii.gz``; the sidecar gets the same stem and ``.json``.
+        Target, ending in ``.nii`` or ``.nii.gz``; the sidecar gets the same stem and ``.json``, and a
+        diffusion-weighted series its ``.bval`` and ``.bvec``.
     image
         Its affine in metres becomes millimetres here; scanner-based coordinates (qform and sform code 1).
     sidecar
@@ -59,6 +61,9 @@ def write_nifti(path: str | Path, image: Image, sidecar: dict[str, Any] | None =
     text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     _write(path, content)
     _write(stem.with_name(stem.name + ".json"), text.encode())
+    if "diffusion" in image.meta:
+        for suffix, table in zip((".bval", ".bvec"), gradient_table(image.meta["diffusion"]), strict=True):
+            _write(stem.with_name(stem.name + suffix), table.encode())
     return path
 
 

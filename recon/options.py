@@ -19,6 +19,9 @@ _CHOICES = {
     "partial_fourier": PARTIAL_FOURIER,
     "intensity_correction": ("none", "prescan_normalize"),
     "sensitivities": ("walsh", "espirit"),
+    "ghost_correction": ("auto", "navigator", "entropy", "none"),
+    "distortion_correction": ("none", "2d", "3d"),
+    "scaling": ("max", "philips"),
 }
 
 
@@ -31,12 +34,21 @@ class ReconOptions:
         ``cg_sense``, or ``none`` (zero-filled)
     sensitivities : maps of the SENSE methods, ``walsh`` or ``espirit``
     partial_fourier : ``zero``, ``homodyne`` or ``pocs``
+    ghost_correction : of echo trains: ``auto`` (navigators where there are some), ``navigator``, ``entropy``
+        (from the image itself) or ``none``
+    distortion_correction : of gradient nonlinearity, from the harmonics in the header: ``none``, ``2d``
+        (within the slices) or ``3d``
+    shared_maps : one set of sensitivities for all volumes of a slice, from the brightest of them, so that
+        the phases of volumes can be compared
     window : k-space apodisation
     zero_fill : matrix (read, phase, partition) to interpolate to; None follows the header
     intensity_correction : ``none``, or ``prescan_normalize``: divide by a smooth receive profile estimated
         from the data
     profile_width : width of that profile's smoothing [m]
     bits : round to unsigned integers of this many bits, the series maximum at the top; None keeps float32
+    scaling : what becomes of the rounded values: ``max`` keeps the integers, ``philips`` multiplies them by
+        the rescale slope as that vendor displays them
+    rescale_slope : that slope
     prewhiten : use the noise scan where there is one
     magnitude : return magnitudes; otherwise complex
     canonical : order the axes closest to RAS+
@@ -49,11 +61,16 @@ class ReconOptions:
     acceleration: str = "auto"
     sensitivities: str = "walsh"
     partial_fourier: str = "homodyne"
+    ghost_correction: str = "auto"
+    distortion_correction: str = "none"
+    shared_maps: bool = False
     window: Window = field(default_factory=Window)
     zero_fill: tuple[int, int, int] | None = None
     intensity_correction: str = "none"
     profile_width: float = 0.03
     bits: int | None = None
+    scaling: str = "max"
+    rescale_slope: float = 1.0
     prewhiten: bool = True
     magnitude: bool = True
     canonical: bool = True
@@ -78,6 +95,11 @@ class ReconOptions:
             raise ValueError(
                 f"zero_fill must be three positive sizes (read, phase, partition); "
                 f"got {self.zero_fill}. Give three sizes."
+            )
+        if not 0 < self.rescale_slope < 1e9 or (self.scaling == "philips" and self.bits is None):
+            raise ValueError(
+                f"scaling 'philips' needs bits and a rescale_slope above 0; got bits={self.bits}, "
+                f"rescale_slope={self.rescale_slope}. Set bits=12."
             )
         if not 0 < self.profile_width < 1:
             raise ValueError(f"profile_width must be in (0, 1) m; got {self.profile_width}. Use about 0.03.")

@@ -40,9 +40,8 @@ def bids_sidecar(
         "RepetitionTime": _first(header.tr),
         "InversionTime": _first([t for t in header.ti if t > 0]),
         "FlipAngle": _first(header.flip_deg),
-        "EffectiveEchoSpacing": _first([t for t in header.echo_spacing if t > 0])
-        if encoding.trajectory == "epi"
-        else None,
+        "ImageType": ["ORIGINAL", "PRIMARY", "M" if options.magnitude else "COMPLEX", "ND"],
+        "NonlinearGradientCorrection": False,
         "EchoSpacing": _first([t for t in header.echo_spacing if t > 0]),
         "DwellTime": dwell or None,
         "PixelBandwidth": 1 / (dwell * grid.encoded[0]) if dwell else None,
@@ -57,6 +56,8 @@ def bids_sidecar(
         "ConversionSoftwareVersion": _version(),
     }
     values |= _acceleration(encoding.acceleration, recipe)
+    if encoding.multiband is not None and encoding.multiband.factor > 1:
+        values["MultibandAccelerationFactor"] = encoding.multiband.factor
     return {k: v for k, v in values.items() if v is not None and v != ""}
 
 

@@ -20,7 +20,7 @@ from .raw import RawDataError
 from .sense import cg_sense, unfold
 from .windows import filter_and_interpolate
 
-__all__ = ["Record", "combine_coils", "reconstruct_cartesian"]
+__all__ = ["Record", "combine_coils", "reconstruct_cartesian", "sensitivity_maps"]
 
 Complex = NDArray[np.complex64]
 _GRAPPA_BLOCK = (32, 32, 24)
@@ -41,9 +41,17 @@ class Record:
 
 
 def reconstruct_cartesian(
-    kspace: KSpace, grid: CartesianGrid, options: ReconOptions, record: Record, source: str
+    kspace: KSpace,
+    grid: CartesianGrid,
+    options: ReconOptions,
+    record: Record,
+    source: str,
+    maps: CoilMaps | None = None,
 ) -> NDArray[Any]:
-    """Image (x, y, z) of one volume on the output matrix: float32 magnitudes after RSS, else complex64."""
+    """Image (x, y, z) of one volume on the output matrix: float32 magnitudes after RSS, else complex64.
+
+    `maps` are sensitivities over the encoded field of view; estimated from the data where None.
+    """
     method = options.acceleration
     if method == "auto":
         method = "grappa" if max(kspace.acceleration) > 1 else "none"
@@ -52,9 +60,15 @@ def reconstruct_cartesian(
         _note_gaps(kspace, record)
     record.recipe["acceleration_method"] = method
     partial = _partial_axis(kspace, options, record)
+    if maps is None:
+        maps = sensitivity_maps(kspace, options)
     if method in ("sense", "cg_sense"):
-        return _sense(kspace, grid, options, method, partial, record)
-    return _coil_wise(kspace, grid, options, method, partial, source)
+        return _sense(kspace, grid, options, method, partial, record, maps)
+    if maps is not None:
+        full = kspace.shape[2:]
+        ratio = (1.0, grid.kept[1] / full[0], grid.kept[2] / full[1])
+        maps = CoilMaps(maps=maps.maps, ratio=ratio)
+    return _coil_wise(kspace, grid, options, method, partial, source, maps)
 
 
 def _note_gaps(kspace: KSpace, record: Record) -> None:
@@ -135,9 +149,10 @@ def _coil_wise(
     method: str,
     partial: _Partial | None,
     source: str,
+    maps: CoilMaps | None,
 ) -> NDArray[Any]:
     """Coil images slab by slab, then combination; with a filter, coil images of the whole volume."""
-    combine = combine_coils(_maps(kspace, grid, options), options)
+    combine = combine_coils(maps, options)
     fill = _grappa(kspace, source) if method == "grappa" else None
     nx, coils = kspace.shape[:2]
     filtering = options.window.active or grid.out != grid.kept
@@ -169,10 +184,8 @@ def _filter_and_combine(
     return np.concatenate(parts)
 
 
-def _maps(
-    kspace: KSpace, grid: CartesianGrid, options: ReconOptions, *, cropped: bool = True
-) -> CoilMaps | None:
-    """Sensitivities on a coarse grid, or None for root-sum-of-squares."""
+def sensitivity_maps(kspace: KSpace, options: ReconOptions) -> CoilMaps | None:
+    """Sensitivities over the encoded field of view on a coarse grid, or None for root-sum-of-squares."""
     sensing = options.acceleration in ("sense", "cg_sense")
     kind = options.sensitivities if sensing else options.combine
     if kind == "rss":
@@ -185,8 +198,7 @@ def _maps(
         if kind == "espirit"
         else walsh_maps(low_resolution(block, shape), masked=sensing)  # type: ignore[arg-type]
     )
-    ratio = (1.0, grid.kept[1] / full[1], grid.kept[2] / full[2]) if cropped else (1.0, 1.0, 1.0)
-    return CoilMaps(maps=maps, ratio=ratio)
+    return CoilMaps(maps=maps)
 
 
 def combine_coils(maps: CoilMaps | None, options: ReconOptions) -> Callable[..., NDArray[Any]]:
@@ -223,8 +235,8 @@ def _sense(
     method: str,
     partial: _Partial | None,
     record: Record,
+    maps: CoilMaps | None,
 ) -> Complex:
-    maps = _maps(kspace, grid, options, cropped=False)
     assert maps is not None  # the SENSE methods always estimate sensitivities
     nx, _, ny, nz = kspace.shape
     if method == "sense" and (ny % kspace.acceleration[0] or nz % kspace.acceleration[1]):
