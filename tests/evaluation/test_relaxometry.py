@@ -66,9 +66,7 @@ def test_vfa_noise_reaches_the_bound(linear):
     data = np.abs(data)
     fit = (fit_vfa_linear if linear else fit_vfa)(data, FLIPS, TR)
     bound = float(vfa_precision(t1, FLIPS, TR, sigma))
-    print(
-        f"SD {1e3 * fit.time.std():.2f} ms, bound {1e3 * bound:.2f} ms, bias {1e3 * (fit.time.mean() - t1):.2f}"
-    )
+    print(f"SD {fit.time.std():.5f} s, bound {bound:.5f} s, bias {fit.time.mean() - t1:.5f} s")
     # SD of 4000 draws is known to 1.1 %; three of those, and the second order of the noise.
     assert fit.time.std() == pytest.approx(bound, rel=0.05)
     assert abs(fit.time.mean() - t1) < 0.1 * bound
