@@ -9,6 +9,7 @@ surface charges neglected), so the noise covariance follows from the same geomet
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numba import njit
@@ -48,9 +49,14 @@ class LoopArray:
 
 
 def helmet(
-    channels: int, *, semi_axes: tuple[float, float, float], center: np.ndarray, lowest: float = -0.55
+    channels: int,
+    *,
+    semi_axes: tuple[float, float, float],
+    center: np.ndarray,
+    lowest: float = -0.55,
+    layout: Literal["even", "rings"] = "even",
 ) -> LoopArray:
-    """Loops spread evenly (Fibonacci lattice) on the upper part of an ellipsoid.
+    """Loops on the upper part of an ellipsoid.
 
     Parameters
     ----------
@@ -62,6 +68,9 @@ def helmet(
         Centre of the helmet in the scanner frame [m].
     lowest : float
         Height of the lowest loop centre in units of the z semi-axis; the face and neck stay open.
+    layout : {'even', 'rings'}
+        Spread evenly (Fibonacci lattice), as the panels of a soccer ball are, or on rings around z
+        (`ring_counts`), loops of neighbouring rings staggered.
 
     Returns
     -------
@@ -69,9 +78,12 @@ def helmet(
     """
     if channels < 1:
         raise ValueError(f"channels must be at least 1; got {channels}. Check the scanner's receive array.")
-    i = np.arange(channels)
-    z = 1.0 - (1.0 - lowest) * (i + 0.5) / channels
-    turn = i * np.pi * (3.0 - np.sqrt(5.0))
+    if layout == "rings":
+        z, turn = _on_rings(channels, lowest)
+    else:
+        i = np.arange(channels)
+        z = 1.0 - (1.0 - lowest) * (i + 0.5) / channels
+        turn = i * np.pi * (3.0 - np.sqrt(5.0))
     flat = np.sqrt(1.0 - z**2)
     unit = np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
     axes = np.asarray(semi_axes, float)
@@ -81,6 +93,39 @@ def helmet(
     surface = 2 * np.pi * mean_radius**2 * (1.0 - lowest)
     radius = np.full(channels, np.sqrt(1.2 * surface / channels / np.pi))
     return LoopArray(center=unit * axes + np.asarray(center, float), normal=normal, radius=radius)
+
+
+def ring_counts(channels: int, lowest: float = -0.55) -> tuple[int, ...]:
+    """Loops of each ring from the crown down, so that all loops have about the same size and shape.
+
+    Rings are as high as a loop is wide: their number is the arc from the crown to the lowest loop over the
+    side of a loop's share of the surface; loops go in proportion to the area of each ring.
+    """
+    arc = np.arccos(lowest)
+    side = np.sqrt(2 * np.pi * (1.0 - lowest) / channels)
+    rings = int(np.clip(round(arc / side), 1, channels))
+    edges = np.cos(np.linspace(0.0, arc, rings + 1))
+    share = channels * (edges[:-1] - edges[1:]) / (edges[0] - edges[-1])
+    # Largest remainders, at least one loop per ring.
+    counts = np.maximum(np.floor(share).astype(int), 1)
+    while counts.sum() < channels:
+        counts[np.argmax(share - counts)] += 1
+    while counts.sum() > channels:
+        counts[np.argmax(np.where(counts > 1, counts - share, -np.inf))] -= 1
+    return tuple(int(c) for c in counts)
+
+
+def _on_rings(channels: int, lowest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Heights in units of the z semi-axis, and azimuths [rad]."""
+    counts = ring_counts(channels, lowest)
+    # Every loop has the same share of the sphere's surface, which is linear in height.
+    ends = 1.0 - (1.0 - lowest) * np.concatenate([[0], np.cumsum(counts)]) / channels
+    heights = 0.5 * (ends[:-1] + ends[1:])
+    z = np.repeat(heights, counts)
+    turn = np.concatenate(
+        [2 * np.pi * (np.arange(n) + 0.5 * (ring % 2)) / n for ring, n in enumerate(counts)]
+    )
+    return z, turn
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -148,3 +193,42 @@ def sample_resistance(a: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """
     flat = (a * np.sqrt(weight)[None, :, None]).reshape(a.shape[0], -1)
     return np.asarray(flat @ flat.T)
+
+
+_WIRE = 2e-3
+"""Radius of the conductor, of the self inductance [m]."""
+
+
+def mutual_inductance(array: LoopArray) -> np.ndarray:
+    """Inductance matrix of the loops [H], (loops, loops).
+
+    Mutual: the vector potential of one loop along the wire of the other (Neumann's formula). Self: mu0 a
+    (ln(8 a / w) - 2) of a thin ring of conductor radius w (Jackson, Classical Electrodynamics, problem 5.32).
+    """
+    mid, vec = array.segments()
+    n, pieces = mid.shape[:2]
+    _, a = loop_fields(array, mid.reshape(-1, 3))
+    matrix = np.einsum("ijpk,jpk->ij", a.reshape(n, n, pieces, 3), vec)
+    matrix = 0.5 * (matrix + matrix.T)
+    np.fill_diagonal(matrix, MU_0 * array.radius * (np.log(8 * array.radius / _WIRE) - 2.0))
+    return np.asarray(matrix)
+
+
+def coupling_matrix(array: LoopArray, residual: float) -> np.ndarray:
+    """Mixing of signals and noise between loops that preamplifier decoupling leaves, (loops, loops).
+
+    A voltage v_j drives the current v_j / Z_j in loop j, which induces j omega M_ij v_j / Z_j in loop i
+    (Roemer et al., Magn Reson Med 16:192-225, 1990). Perfect preamplifiers make Z_j infinite; here
+    omega L_j / |Z_j| = ``residual``: mixing = 1 - residual M_ij / sqrt(L_i L_j), its phase left out.
+
+    Parameters
+    ----------
+    array : LoopArray
+    residual : float
+        0 (perfect decoupling) to 1.
+    """
+    inductance = mutual_inductance(array)
+    root = np.sqrt(np.diag(inductance))
+    mixing = -residual * inductance / np.outer(root, root)
+    np.fill_diagonal(mixing, 1.0)
+    return np.asarray(mixing)

@@ -1,6 +1,6 @@
-"""B0 from susceptibility with shimming, and B1+ from the standing wave, on a coarse grid.
+"""B0 from susceptibility with shimming, and interpolation of smooth fields from a coarse grid.
 
-Both are smooth where there is signal; they are computed on a few-millimetre grid and interpolated by
+Fields are smooth where there is signal; they are computed on a few-millimetre grid and interpolated by
 cubic splines to the simulation grid.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 from scipy.interpolate import make_interp_spline
+
+from .harmonics import harmonic_basis
 
 
 def dipole_field(
@@ -50,25 +52,6 @@ def dipole_field(
     return np.asarray(field[: shape[0], : shape[1], : shape[2]])
 
 
-def harmonics(points: np.ndarray, order: int) -> np.ndarray:
-    """Solid harmonics up to ``order`` (0 to 3) at points (p, 3) [m] in units of 0.1 m, shape (p, terms)."""
-    if order not in (0, 1, 2, 3):
-        raise ValueError(f"shim order must be 0, 1, 2 or 3; got {order}. Check the scanner record.")
-    x, y, z = (np.asarray(points, float) / 0.1).T
-    r2 = x**2 + y**2
-    terms = [np.ones_like(x)]
-    if order >= 1:
-        terms += [x, y, z]
-    if order >= 2:
-        terms += [z**2 - r2 / 2, z * x, z * y, x**2 - y**2, x * y]
-    if order >= 3:
-        terms += [
-            z**3 - 1.5 * z * r2, x * (z**2 - r2 / 4), y * (z**2 - r2 / 4), z * (x**2 - y**2), x * y * z,
-            x**3 - 3 * x * y**2, 3 * x**2 * y - y**3,
-        ]  # fmt: skip
-    return np.stack(terms, axis=1)
-
-
 def shim(field: np.ndarray, points: np.ndarray, region: np.ndarray, order: int) -> np.ndarray:
     """Subtract the spherical harmonics that best null ``field`` inside ``region``.
 
@@ -81,7 +64,7 @@ def shim(field: np.ndarray, points: np.ndarray, region: np.ndarray, order: int) 
     region : array (p,)
         Weights >= 0 of the shim volume (the brain).
     order : int
-        Highest order of the shim coils, 0 (frequency only) to 3.
+        Highest order of the shim coils, 0 (frequency only) to 6.
 
     Raises
     ------
@@ -91,34 +74,12 @@ def shim(field: np.ndarray, points: np.ndarray, region: np.ndarray, order: int) 
     inside = np.flatnonzero(region > 0)
     if inside.size == 0:
         raise ValueError("the shim region must not be empty; got no voxel with brain tissue.")
-    basis = harmonics(points, order)
+    if not 0 <= order <= 6:
+        raise ValueError(f"shim order must be 0..6; got {order}. Check the scanner record.")
+    basis = harmonic_basis(points, order)
     root = np.sqrt(region[inside])[:, None]
     coefficients, *_ = np.linalg.lstsq(basis[inside] * root, field[inside] * root[:, 0], rcond=None)
     return np.asarray(field - basis @ coefficients)
-
-
-def b1_dome(points: np.ndarray, *, b0: float, curvature_3t: float, semi_axes: np.ndarray) -> np.ndarray:
-    """Relative transmit field of a volume coil around a head-like dielectric.
-
-    Leading order of the standing wave J0(k rho) in an elliptic cylinder: 1 - d rho^2, with d growing as
-    B0^2 because the wave number does (compare Hoult, J Magn Reson Imaging 12:46-67, 2000). Not yet
-    normalised.
-
-    Parameters
-    ----------
-    points : array (p, 3)
-        Positions relative to the centre of the head [m].
-    b0 : float
-        Field [T].
-    curvature_3t : float
-        d at 3 T, in units of the head's semi-axes.
-    semi_axes : array (3,)
-        Semi-axes of the head [m].
-    """
-    rho2 = np.sum((np.asarray(points) / np.asarray(semi_axes)) ** 2 * np.array([1.0, 1.0, 0.6]), axis=1)
-    # A cosine keeps the leading term and stays positive outside the head.
-    d = curvature_3t * (b0 / 3.0) ** 2
-    return np.asarray(np.cos(np.minimum(np.sqrt(2 * d * rho2), 1.3)))
 
 
 def spline_matrix(coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:

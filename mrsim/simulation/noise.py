@@ -35,7 +35,8 @@ def noise_covariance(
     f0 : float
         Larmor frequency [Hz].
     noise_factor : float
-        Noise power of the chain over that of the sample and coil; >= 1.
+        Noise power of the chain over that of the sample and coil; >= 1. What preamplifier, cable and
+        converter of a channel add is its own: it makes the noise of the array less correlated.
     coil_loss : float
         Uncorrelated resistance of each coil over the array's mean sample resistance at 123 MHz, growing
         with sqrt(f) (skin effect). A choice: small enough that SNR grows about linearly from 1.5 to 3 T, as
@@ -51,7 +52,8 @@ def noise_covariance(
     reference = 2 * np.pi * 123.2e6
     loss = coil_loss * np.trace(resistance) / len(resistance) * reference**2 * np.sqrt(omega / reference)
     total = omega**2 * resistance + loss * np.eye(len(resistance))
-    return np.asarray(4 * BOLTZMANN * BODY_TEMPERATURE * noise_factor * total)
+    total += (noise_factor - 1.0) * np.diag(np.diag(total))
+    return np.asarray(4 * BOLTZMANN * BODY_TEMPERATURE * total)
 
 
 def draw_noise(
