@@ -24,6 +24,7 @@ from .tissues import TissueCurve, TissueTable
 NIST_FILE = Path(__file__).parent / "data" / "nist_system_phantom.toml"
 Lot = Literal["first", "second", "lending"]
 Array = Literal["t1", "t2", "pd"]
+Fill = Literal["water", "silent", "none"]
 
 _SALTS = {"t1": "nicl2", "t2": "mncl2", "pd": "pd"}
 _AIR_CHI = 9.4
@@ -220,7 +221,7 @@ def nist_system_phantom(
     *,
     lot: Lot = "first",
     arrays: Sequence[Array] = ("t1", "t2", "pd"),
-    water: bool = True,
+    fill: Fill = "water",
     fiducials: bool = True,
 ) -> Phantom:
     """Return the ISMRM/NIST system phantom (CaliberMRI model 130) at 20 degrees.
@@ -233,9 +234,10 @@ def nist_system_phantom(
         Which table of relaxation times; see `nist_vials`.
     arrays : sequence of {'t1', 't2', 'pd'}
         Arrays to draw.
-    water : bool
-        Fill the sphere of 0.1 m radius with water. Without it the spheres hang in a medium without signal and
-        without susceptibility contrast, and the grid covers only them.
+    fill : {'water', 'silent', 'none'}
+        What fills the sphere of 0.1 m radius: water; a liquid of proton density 0, as heavy water nearly is,
+        which keeps the body that the fields see but lets a scan cover one array only; or nothing, with a
+        grid around the spheres and no susceptibility contrast.
     fiducials : bool
         Draw the 56 fiducial spheres.
 
@@ -248,8 +250,8 @@ def nist_system_phantom(
     """
     if not arrays and not fiducials:
         raise PhantomError("arrays must name at least one array where fiducials are off; got none.")
-    if len(set(arrays)) != len(arrays):
-        raise PhantomError(f"arrays must differ; got {tuple(arrays)}.")
+    if len(set(arrays)) != len(arrays) or fill not in get_args(Fill):
+        raise PhantomError(f"arrays must differ and fill be one of {get_args(Fill)}; got {arrays}, {fill!r}.")
     size = np.broadcast_to(np.asarray(voxel_size, float), 3)
     if not (np.isfinite(size).all() and (size > 0).all() and size.max() <= 0.02):
         raise PhantomError(f"voxel_size must be positive and at most 0.02 m; got {voxel_size}. Give metres.")
@@ -268,12 +270,13 @@ def nist_system_phantom(
         ]
         tissues.append(_fiducial(data["fiducial"]))
     outer = 1e-3 * data["geometry"]["radius"]
-    if water:
-        tissues.append(_water(data["water"]))
-    lines = _lines(
-        size, [(b.center, b.radius) for b in balls] + ([((0.0, 0.0, 0.0), outer)] if water else [])
-    )
-    fractions, labels = _draw(lines, balls, len(tissues), outer if water else None)
+    body = fill != "none"
+    spheres = [(b.center, b.radius) for b in balls]
+    if body:
+        tissues.append(_water(data["water"], 1.0 if fill == "water" else 0.0))
+        spheres.append(((0.0, 0.0, 0.0), outer))
+    lines = _lines(size, spheres)
+    fractions, labels = _draw(lines, balls, len(tissues), outer if body else None)
     affine = np.diag([*size.tolist(), 1.0])
     affine[:3, 3] = [line[0] for line in lines]
     regions = {_label(vial): vial.name for vial in vials}
@@ -287,7 +290,7 @@ def nist_system_phantom(
         labels=labels,
         regions=regions,
         truth=_truth(data, lot, vials),
-        chi_outside=_AIR_CHI if water else 0.0,
+        chi_outside=_AIR_CHI if body else 0.0,
     )
 
 
@@ -295,10 +298,10 @@ def _label(vial: Vial) -> int:
     return 14 * get_args(Array).index(vial.array) + vial.number
 
 
-def _water(entry: Mapping[str, Any]) -> TissueCurve:
+def _water(entry: Mapping[str, Any], density: float) -> TissueCurve:
     source = {"t1": entry["source"], "t2": entry["source"]}
     table = ([3.0], [1.0 / entry["r1"]], [1.0 / entry["r2"]])
-    return _liquid("water", table, source, verified=bool(entry["verified"]))
+    return _liquid("water", table, source, verified=bool(entry["verified"]), pd=density)
 
 
 def _fiducial(entry: Mapping[str, Any]) -> TissueCurve:

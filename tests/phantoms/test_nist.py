@@ -40,7 +40,7 @@ def test_sphere_beside_the_grid_is_empty():
 
 @pytest.mark.parametrize("size", [(2.1e-3, 1.6e-3, 2.7e-3), 4e-3])
 def test_vials_have_their_volumes_and_places(size):
-    p = nist_system_phantom(size, arrays=("t1", "t2"), water=False, fiducials=False)
+    p = nist_system_phantom(size, arrays=("t1", "t2"), fill="none", fiducials=False)
     for array in ("t1", "t2"):
         for vial in nist_vials(array):
             volume = p.fraction(vial.name).sum(dtype=float) * p.voxel_volume
@@ -60,6 +60,14 @@ def test_complete_phantom():
     assert p.regions[1] == "nicl2-01"
     assert p.regions[28] == "mncl2-14"
     assert p.regions[98] == "fiducial-56"
+
+
+def test_silent_fill_keeps_the_body_without_signal():
+    loud, silent = (
+        nist_system_phantom(8e-3, arrays=("t1",), fill=fill, fiducials=False) for fill in ("water", "silent")
+    )
+    assert np.array_equal(loud.fractions, silent.fractions)
+    assert [p.properties(3.0)[-1].pd for p in (loud, silent)] == [1.0, 0.0]
 
 
 def test_geometry_of_the_source():
@@ -103,7 +111,7 @@ def test_relaxation_is_linear_in_concentration():
 
 
 def test_phantom_survives_a_file(tmp_path):
-    p = nist_system_phantom(6e-3, arrays=("t1",), water=False, fiducials=False)
+    p = nist_system_phantom(6e-3, arrays=("t1",), fill="none", fiducials=False)
     save_phantom(tmp_path / "nist.h5", p)
     q = load_phantom(tmp_path / "nist.h5")
     assert q.truth == p.truth
@@ -120,6 +128,7 @@ def test_phantom_survives_a_file(tmp_path):
         ({"lot": "third"}, "lot"),
         ({"arrays": ("t3",)}, "array"),
         ({"arrays": ("t1", "t1")}, "differ"),
+        ({"fill": "oil"}, "fill"),
         ({"arrays": (), "fiducials": False}, "at least one"),
     ],
 )
