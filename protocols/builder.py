@@ -11,6 +11,7 @@ from typing import Any
 
 from .bssfp import compose_bssfp
 from .composer import BuildError, Composer
+from .epi import compose_epi
 from .gre import compose_gre
 from .mprage import compose_mprage
 from .protocol import Protocol
@@ -26,6 +27,7 @@ _COMPOSERS = {
     "mprage": compose_mprage,
     "mp2rage": compose_mprage,
     "tse": compose_tse,
+    "epi": compose_epi,
 }
 
 

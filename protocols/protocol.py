@@ -14,10 +14,25 @@ from numpy.typing import NDArray
 from .contrasts import Echoes, RefocusingDesign, Series
 from .records import Provenance, RecordError, find_record, list_records, load_record, read_toml, require
 from .settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
+from .settings_epi import Diffusion, Epi, Trajectory, group_rules
 
-SequenceKind = Literal["gre", "bssfp", "mprage", "mp2rage", "tse", "se"]
+SequenceKind = Literal["gre", "bssfp", "mprage", "mp2rage", "tse", "se", "epi", "radial", "spiral"]
 Suffix = Literal[
-    "T1w", "T2w", "FLAIR", "PDw", "T2starw", "VFA", "IRT1", "MP2RAGE", "MESE", "MEGRE", "DIR", "bSSFP"
+    "T1w",
+    "T2w",
+    "FLAIR",
+    "PDw",
+    "T2starw",
+    "VFA",
+    "IRT1",
+    "MP2RAGE",
+    "MESE",
+    "MEGRE",
+    "DIR",
+    "bSSFP",
+    "bold",
+    "dwi",
+    "epi",
 ]
 
 _DIRECTIONS: dict[str, tuple[tuple[float, ...], ...]] = {
@@ -82,12 +97,14 @@ class Protocol:
         What the card is and whose.
     scanner : str
         Library scanner the card was written for.
-    sequence : {'gre', 'bssfp', 'mprage', 'mp2rage', 'tse', 'se'}
+    sequence : {'gre', 'bssfp', 'mprage', 'mp2rage', 'tse', 'se', 'epi', 'radial', 'spiral'}
         Builder.
     suffix : str
         BIDS suffix; 'DIR' and 'bSSFP', for which BIDS has none.
     geometry, timing, rf, readout, acceleration, selection, echoes, refocusing, series
         Value groups in SI with one meaning (see each class).
+    epi, diffusion, trajectory : Epi, Diffusion, Trajectory or None
+        Groups that only echo-planar, diffusion-weighted, radial and spiral scans have.
     vendor_value : dict
         The same quantities as the vendor's console or DICOM header gives them.
     provenance : dict
@@ -111,6 +128,9 @@ class Protocol:
     echoes: Echoes = field(default_factory=Echoes)
     refocusing: RefocusingDesign = field(default_factory=RefocusingDesign)
     series: Series = field(default_factory=Series)
+    epi: Epi | None = None
+    diffusion: Diffusion | None = None
+    trajectory: Trajectory | None = None
     vendor_value: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Provenance] = field(default_factory=dict)
     notes: str = ""
@@ -128,6 +148,7 @@ class Protocol:
                 ),
                 *self._selection_rules(),
                 *self._sequence_rules(),
+                *group_rules(self.sequence, self.selection, self.epi, self.diffusion, self.trajectory),
             ],
         )
 
