@@ -7,7 +7,7 @@ which is the inverse crime that the engine avoids; it stands here as the price o
 import numpy as np
 import scipy.fft
 
-from mrsim.simulation.encode import Grid, TensorEncoder, nufft
+from mrsim.simulation.kspace.encode import Grid, TensorEncoder, nufft
 
 from .measure import Row, cpu_seconds
 

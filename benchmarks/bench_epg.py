@@ -8,7 +8,7 @@ import numpy as np
 from mrsim.simulation import Session, SimulationOptions
 from mrsim.simulation.magnetization import b1_nodes, magnetization_histories, object_bins
 from mrsim.simulation.scanned import scan_object
-from mrsim.simulation.timeline import timeline
+from mrsim.simulation.kspace.train import timeline
 from phantoms import icbm152_head
 from protocols import load_protocol, load_scanner, read_seq, write_seq
 

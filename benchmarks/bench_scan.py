@@ -65,9 +65,9 @@ def _transform_seconds(card_name: str, folder: Path) -> float:
     import numpy as np
 
     from mrsim.simulation import Session, SimulationOptions
-    from mrsim.simulation.encode import TensorEncoder
+    from mrsim.simulation.kspace.encode import TensorEncoder
     from mrsim.simulation.scanned import scan_object
-    from mrsim.simulation.timeline import timeline
+    from mrsim.simulation.kspace.train import timeline
     from phantoms import icbm152_head
     from protocols import load_protocol, load_scanner, read_seq
 

@@ -9,7 +9,7 @@ from .options import SimulationOptions
 from .placement import Pose
 from .rawdata import RawData
 from .session import Session, draw_session
-from .timeline import UnsupportedSequenceError
+from .kspace.path import UnsupportedSequenceError
 
 __all__ = [
     "Pose",

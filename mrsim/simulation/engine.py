@@ -1,13 +1,10 @@
-"""The k-space engine: raw data of a 3-D protocol as a short sum of Fourier transforms.
+"""The k-space engine: raw data of a scan as a short sum of Fourier transforms.
 
-Every distinct magnetization (tissue x B1+) is simulated once by phase graphs over all pulses. Its
-histories are compressed to a few curves u_k(readout); decay and off-resonance along the readout to a few
-curves b_l(sample). The signal of coil c is then
-
-    s_c(r, j) = sum_kl u_k(r) b_l(j) FT[ C_c sum_t f_t PD_t v_k(t, B1) a_l(t, df) ](k_rj),
-
-with exact Fourier transforms of the fine phantom grid at the acquired k. Cost: one transform per coil and
-kept pair (k, l).
+Every distinct magnetization (tissue, B1+, off-resonance, place in the slice) is simulated once by phase graphs
+over all pulses. Sample j of readout r is the Fourier transform, at the k that the gradients really reach, of
+the object times a modulation M(r, j; x); all modulations of a group of readouts are linear combinations of
+those at a few instants, whose images are formed voxel by voxel (`kspace.modulation`). Cost: one transform per
+coil and image.
 """
 
 from __future__ import annotations
@@ -17,14 +14,20 @@ import numpy as np
 from phantoms import Phantom
 from protocols import Prescription, Scanner, Sequence
 
-from . import maps
+from . import artifacts, maps
+from .gradients import GradientSystem
+from .kspace.displacement import displaced
+from .kspace.path import Readouts
+from .kspace.signal import Movement, noiseless_signal, played_readouts
+from .kspace.train import Timeline, timeline
+from .motion import HeadMotion
 from .noise import draw_noise, equilibrium_magnetization
 from .options import SimulationOptions
 from .rawdata import RawData
+from .scan_events import ScanEvents, draw_events
 from .scanned import scan_object
+from .scanner_gradients import scanner_gradients
 from .session import Session
-from .signal import noiseless_signal
-from .timeline import Timeline, timeline, with_scale_error
 
 MICROVOLT = 1e6
 
@@ -38,6 +41,8 @@ def simulate(
     rng: np.random.Generator,
     session: Session | None = None,
     options: SimulationOptions | None = None,
+    gradients: GradientSystem | None = None,
+    motion: HeadMotion | None = None,
 ) -> RawData:
     """Raw data of one scan: every ADC sample of every coil.
 
@@ -56,6 +61,10 @@ def simulate(
     session : Session, optional
         Repositioning and calibration of this visit; nominal by default.
     options : SimulationOptions, optional
+    gradients : GradientSystem, optional
+        Instead of the scanner's own (`scanner_gradients`).
+    motion : HeadMotion, optional
+        Instead of what is drawn from the session.
 
     Returns
     -------
@@ -69,43 +78,106 @@ def simulate(
     session = session or Session()
     options = options or SimulationOptions()
     line = timeline(sequence, f0=scanner.f0)
+    system = scanner_gradients(scanner) if gradients is None else gradients
     obj = scan_object(phantom, prescription, scanner, session, options)
+    obj, scale, offset = displaced(obj, system, prescription, scanner.f0)
     head = maps.Head.of(obj.placed)
     if options.coils:
         receiver = maps.receiver(obj.placed, head, scanner, options.channels)
     else:
         receiver = maps.uniform_receiver(obj.placed)
-    played = with_scale_error(line, scanner, prescription)
-    signal, report = noiseless_signal(played, obj, receiver, scanner, options)
+    played = played_readouts(sequence, line, system, prescription, scanner.f0)
+    events = _events(sequence, session, motion)
+    signal, report = noiseless_signal(
+        line, obj, receiver, scanner, options, readouts=played, scale=scale, offset=offset,
+        movement=_movement(events.motion, sequence, played, prescription),
+    )  # fmt: skip
     # Reciprocity: omega M0 B1- integrated over the object [V], as microvolts at the nominal gain.
     volts = 2 * np.pi * scanner.f0 * equilibrium_magnetization(scanner.b0) if options.coils else 1.0
-    scale = np.float32(volts * session.gain * (MICROVOLT if options.coils else 1.0))
-    return _with_noise(
-        sequence, line, signal, scale, receiver, session, scanner, prescription, rng, options, report
-    )
-
-
-def _with_noise(
-    sequence: Sequence, line: Timeline, signal: list[np.ndarray], scale: np.float32, receiver: maps.Receiver,
-    session: Session, scanner: Scanner, prescription: Prescription, rng: np.random.Generator,
-    options: SimulationOptions, report: dict[str, float],
-) -> RawData:  # fmt: skip
-    """Scale the signal, add noise in play order, and wrap everything up."""
-    blocks = sequence.adc_blocks
-    events = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in blocks]
-    heard = dict(zip(line.readouts.adc.tolist(), signal, strict=True))
-    covariance = receiver.covariance * (session.gain * (MICROVOLT if options.coils else 1.0)) ** 2
-    # A readout before the first pulse hears nothing.
-    data: list[np.ndarray] = [
-        heard[i] * scale if i in heard else np.zeros((receiver.channels, event.num), np.complex64)
-        for i, event in enumerate(events)
-    ]
-    if options.noise:
-        add_noise(data, [e.dwell for e in events], covariance, rng)
+    unit = np.float32(volts * session.gain * (MICROVOLT if options.coils else 1.0))
+    recipe = {
+        "session": session.record(), "events": events.record(),
+        "engine": report | {"notes": _notes(report, events)},
+    }  # fmt: skip
+    data = _with_silence(sequence, line, signal, unit, receiver.channels)
+    data = _disturbed(data, sequence, line, session, events, receiver, rng, options)
     return RawData(
         data=tuple(data), sequence=sequence, scanner=scanner, prescription=prescription,
-        readouts=line.readouts, recipe={"session": session.record(), "engine": report},
+        readouts=line.readouts, recipe=recipe,
     )  # fmt: skip
+
+
+def _events(sequence: Sequence, session: Session, motion: HeadMotion | None) -> ScanEvents:
+    """What happens during the scan, drawn from the session; ``motion`` replaces the drawn one."""
+    counts = [sequence.adc_events[int(sequence.adc[b]) - 1].num for b in sequence.adc_blocks]
+    volumes = int(sequence.label("REP").max(initial=0)) + 1
+    drawn = draw_events(
+        session, key=str(sequence.definitions.get("Name", "")), duration=sequence.total_duration,
+        samples=counts, volumes=volumes,
+    )  # fmt: skip
+    return drawn if motion is None else ScanEvents(motion=motion, spikes=drawn.spikes)
+
+
+def _movement(
+    motion: HeadMotion | None, sequence: Sequence, readouts: Readouts, prescription: Prescription
+) -> Movement | None:
+    """Movement at the middle of every readout on logical axes."""
+    if motion is None:
+        return None
+    blocks = sequence.adc_blocks[readouts.adc]
+    events = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in blocks]
+    at = sequence.start[blocks] + np.array([e.delay + 0.5 * e.num * e.dwell for e in events])
+    matrix = motion.matrices(at)
+    axes, center = prescription.rotation, np.asarray(prescription.center, float)
+    moved = matrix[:, :3, :3] @ center + matrix[:, :3, 3] - center
+    return Movement(rotation=axes.T @ matrix[:, :3, :3] @ axes, shift=moved @ axes)
+
+
+def _notes(report: dict[str, float], events: ScanEvents) -> list[str]:
+    """What a reader of the raw data should know of the engine's approximations."""
+    notes = []
+    left = report["spoiling_error"]
+    if left > 5e-3:
+        notes.append(
+            f"excitations are taken to find no transverse magnetization; up to {100 * left:.1f} % of the signal "
+            "is left there, dephased by the spoilers"
+        )
+    if events.motion is not None:
+        notes.append(
+            "coil, B0 and transmit fields, gradient distortion and slices travel with the moving head"
+        )
+    return notes
+
+
+def _with_silence(
+    sequence: Sequence, line: Timeline, signal: list[np.ndarray], unit: np.float32, channels: int
+) -> list[np.ndarray]:
+    """Scaled signal of every ADC event; a readout before the first pulse hears nothing."""
+    heard = dict(zip(line.readouts.adc.tolist(), signal, strict=True))
+    events = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in sequence.adc_blocks]
+    return [
+        heard[i] * unit if i in heard else np.zeros((channels, event.num), np.complex64)
+        for i, event in enumerate(events)
+    ]
+
+
+def _disturbed(
+    data: list[np.ndarray], sequence: Sequence, line: Timeline, session: Session, events: ScanEvents,
+    receiver: maps.Receiver, rng: np.random.Generator, options: SimulationOptions,
+) -> list[np.ndarray]:  # fmt: skip
+    """Drifts, noise and spikes, in the order in which the chain meets them."""
+    blocks = sequence.adc_blocks
+    adc = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in blocks]
+    times = [sequence.start[b] + e.sample_times for b, e in zip(blocks, adc, strict=True)]
+    if session.frequency_drift:
+        start = dict(zip(line.readouts.adc.tolist(), line.readouts.tau.tolist(), strict=True))
+        tau = [start.get(i, 0.0) + e.dwell * np.arange(e.num) for i, e in enumerate(adc)]
+        data = artifacts.with_frequency_drift(data, times, tau, session.frequency_drift)
+    if options.noise:
+        gain = session.gain * (MICROVOLT if options.coils else 1.0)
+        add_noise(data, [e.dwell for e in adc], receiver.covariance * gain**2, rng)
+    data = artifacts.with_gain_drift(data, times, session.gain_drift)
+    return artifacts.with_spikes(data, events.spikes)
 
 
 def add_noise(

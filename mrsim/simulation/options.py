@@ -13,7 +13,10 @@ class SimulationOptions:
     tolerance : relative error that the compression of the signal may leave;
     b1_nodes : B1+ values at which the phase graph runs (Chebyshev nodes, polynomial in between);
     max_states : highest coherence order of the phase graph;
-    b0, b1, coils, noise : switch off-resonance, transmit field, receive array, receiver noise.
+    b0, b1, coils, noise : switch off-resonance, transmit field, receive array, receiver noise;
+    chemical_shift : whether tissues have theirs;  slice_profile : whether selective pulses have their
+    profile, or the box of its half maxima (k-space engine);
+    threads : of the phase graphs, None = all cores; the result does not depend on it.
     """
 
     channels: int | None = None
@@ -24,6 +27,9 @@ class SimulationOptions:
     b1: bool = True
     coils: bool = True
     noise: bool = True
+    chemical_shift: bool = True
+    slice_profile: bool = True
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if not 1e-7 <= self.tolerance < 0.5:

@@ -15,7 +15,7 @@ from numba import njit
 from phantoms import Phantom
 from protocols import Prescription
 
-from .encode import Grid
+from .kspace.encode import Grid
 
 _ALIGNED = 1e-6
 """Axes count as coinciding when their direction cosines differ by less (0.2 micrometre over a head)."""

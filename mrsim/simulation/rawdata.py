@@ -10,7 +10,7 @@ import numpy as np
 from protocols import Prescription, Scanner, Sequence
 
 if TYPE_CHECKING:
-    from .timeline import Readouts
+    from .kspace.path import Readouts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

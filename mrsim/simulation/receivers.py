@@ -31,10 +31,13 @@ class Receiver:
         """Number of coils."""
         return int(self.sensitivity.shape[0])
 
-    def maps(self) -> Iterator[np.ndarray]:
-        """Sensitivity of one coil after the other on the fine grid, complex64 [T/A]."""
+    def maps(self, part: tuple[slice, slice, slice] | None = None) -> Iterator[np.ndarray]:
+        """Sensitivity of one coil after the other on the fine grid or a part of it, complex64 [T/A]."""
+        a, b, c = self.coarse.matrices
+        if part is not None:
+            a, b, c = a[part[0]], b[part[1]], c[part[2]]
         for values in self.sensitivity:
-            yield fields.upsample(values, self.coarse.matrices)
+            yield fields.upsample(values, (a, b, c))
 
 
 def receiver(placed: PlacedPhantom, head: Head, scanner: Scanner, channels: int | None = None) -> Receiver:

@@ -21,7 +21,9 @@ class ScannedObject:
 
     placed : tissue fractions on the scan's grid, alike tissues merged;  tissues : their properties;
     b1 : relative transmit field;  df : off-resonance [Hz];  occupied : where there is tissue (all on the
-    grid, (phase, slice, read));  share : (tissues,) energy that each tissue can contribute.
+    grid, (phase, slice, read));  share : (tissues,) energy that each tissue can contribute;
+    reached : (3, phase, slice, read) where the gradient coils put each voxel along (read, phase, slice) [m],
+    None = where it is;  maxwell : (4, phase, slice, read) Maxwell maps [m^2/Hz] or None.
     """
 
     placed: PlacedPhantom
@@ -30,14 +32,34 @@ class ScannedObject:
     df: np.ndarray
     occupied: np.ndarray
     share: np.ndarray
+    reached: np.ndarray | None = None
+    maxwell: np.ndarray | None = None
+
+    def coordinate_along(self, direction: np.ndarray) -> np.ndarray:
+        """Position that gradients along a logical direction give each voxel [m], (phase, slice, read)."""
+        if self.reached is not None:
+            return np.asarray(np.tensordot(direction, self.reached, axes=1), dtype=np.float32)
+        grid = self.placed.grid
+        x, y, z = (direction[i] * grid.axis(i) for i in range(3))
+        return np.asarray(y[:, None, None] + z[None, :, None] + x[None, None, :], dtype=np.float32)
+
+    def maxwell_in(self, part: tuple[slice, slice, slice]) -> np.ndarray:
+        """Maxwell maps of a part of the grid, (4, voxels), or (0, voxels) where there are none [m^2/Hz]."""
+        if self.maxwell is None:
+            count = int(np.prod([s.stop - s.start for s in part]))
+            return np.zeros((0, count), np.float32)
+        return np.ascontiguousarray(self.maxwell[(slice(None), *part)]).reshape(4, -1)
 
 
 def merge_alike(phantom: Phantom, b0: float) -> tuple[Phantom, tuple[TissueProperties, ...], np.ndarray]:
     """Phantom with the tissues that cannot be told apart merged, their properties, and chi per tissue."""
     properties = phantom.properties(b0)
-    groups: dict[tuple[float, ...], list[int]] = {}
+    groups: dict[tuple[float | str, ...], list[int]] = {}
+    modelled = set() if phantom.diffusion is None else set(phantom.diffusion.tissues)
     for i, p in enumerate(properties):
-        key = (p.t1, p.t2, p.t2_prime, p.pd, p.adc, p.shift_ppm, p.chi)
+        # A tissue with diffusion compartments of its own stays by itself.
+        name = phantom.tissues[i] if phantom.tissues[i] in modelled else ""
+        key = (p.t1, p.t2, p.t2_prime, p.pd, p.adc, p.shift_ppm, p.chi, name)
         groups.setdefault(key, []).append(i)
     first = [members[0] for members in groups.values()]
     chi = np.array([properties[i].chi for i in first])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mrsim.simulation import SimulationOptions, simulate
-from mrsim.simulation.rf import Bins, pulse_maps
-from mrsim.simulation.timeline import timeline
+from mrsim.simulation.kspace.pulses import Bins, pulse_maps
+from mrsim.simulation.kspace.train import timeline
 from phantoms import uniform_sphere
 from protocols import load_protocol, load_scanner, read_seq, write_seq
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrsim.simulation.compress import compress
-from mrsim.simulation.encode import Grid, GridError, TensorEncoder, nufft
+from mrsim.simulation.kspace.compress import compress
+from mrsim.simulation.kspace.encode import Grid, GridError, TensorEncoder, nufft
 
 GRID = Grid(shape=(14, 9, 11), spacing=(2.1e-3, 3.3e-3, 2.7e-3), first=(-0.013, -0.0171, -0.0122))
 K = tuple(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mrsim.simulation.encoding_space import Encoding
+from mrsim.simulation.kspace.path import kspace_readouts
 from mrsim.simulation.rawdata import RawData
-from mrsim.simulation.timeline import kspace_readouts
 from protocols import Prescription, read_seq
 
 from .conftest import scanner

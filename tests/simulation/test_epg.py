@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from mrsim.simulation.epg import PulseTrain, histories
-from mrsim.simulation.rf import Bins, pulse_maps
+from mrsim.simulation.kspace.epg import PulseTrain, histories
+from mrsim.simulation.kspace.pulses import Bins, pulse_maps
 
 
 def one_bin(t1, t2, *, b1=1.0, adc=0.0, shift=0.0) -> Bins:
@@ -29,7 +29,8 @@ def instant(flip_deg, bins, duration=1e-9):
 def play(maps, *, shape, phase, interval, order, dwell, shifts, bins, unit=1000.0, **kw):
     train = PulseTrain(
         shape=np.asarray(shape), phase=np.asarray(phase, float), interval=np.asarray(interval),
-        order=np.asarray(order), dwell=np.asarray(dwell, float), shifts=np.asarray(shifts), unit=unit,
+        order=np.asarray(order), tau=np.zeros(len(shape)), dwell=np.asarray(dwell, float),
+        precession=np.asarray(dwell, float), shifts=np.asarray(shifts), unit=unit,
     )  # fmt: skip
     return histories(train, np.stack([m for m, _ in maps]), np.stack([c for _, c in maps]), bins, **kw)[0]
 

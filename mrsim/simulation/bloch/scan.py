@@ -18,7 +18,7 @@ from ..rawdata import RawData
 from ..scanned import ScannedObject, scan_object
 from ..scanner_gradients import scanner_gradients
 from ..session import Session
-from ..timeline import kspace_readouts
+from ..kspace.path import kspace_readouts
 from .cost import estimated_seconds
 from .encoding import Machine
 from .engine import Signal, simulate_cloud

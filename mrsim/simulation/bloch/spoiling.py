@@ -12,7 +12,7 @@ import numpy as np
 from phantoms import PointCloud
 from protocols import Sequence
 
-from ..timeline import kspace_readouts
+from ..kspace.path import kspace_readouts
 from .encoding import Machine
 from .options import BlochOptions
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrsim.simulation.epg import PulseTrain, histories
-from mrsim.simulation.rf import Bins, pulse_maps
+from mrsim.simulation.kspace.epg import PulseTrain, histories
+from mrsim.simulation.kspace.pulses import Bins, pulse_maps
 from protocols import AdcEvent
 
 from .sequences import INSTANT, Score, hard, heard, moment, spins
@@ -29,8 +29,8 @@ def graph(flips, phases, dwell, shifts, orders, t1, t2):
     ]  # fmt: skip
     kinds, interval = np.unique(np.stack([dwell, shifts], axis=1), axis=0, return_inverse=True)
     train = PulseTrain(
-        shape=shape, phase=np.deg2rad(phases), interval=interval.reshape(-1), order=orders, dwell=kinds[:, 0],
-        shifts=kinds[:, 1].astype(int), unit=1.0,
+        shape=shape, phase=np.deg2rad(phases), interval=interval.reshape(-1), order=orders,
+        tau=np.zeros(len(orders)), dwell=kinds[:, 0], precession=kinds[:, 0], shifts=kinds[:, 1].astype(int), unit=1.0,
     )  # fmt: skip
     return histories(
         train, np.stack([m for m, _ in maps]), np.stack([c for _, c in maps]), bins, max_states=2000

@@ -164,3 +164,36 @@ def nufft(image: np.ndarray, grid: Grid, k: np.ndarray, *, eps: float = 1e-5) ->
         correction *= _undo_average(k[:, axis], h) * np.exp(-2j * np.pi * np.mod(k[:, axis] * origin, 1.0))
     values = finufft.nufft3d2(*angles, np.ascontiguousarray(image), isign=-1, eps=eps, nthreads=1)
     return np.asarray(values * correction, dtype=np.complex64)
+
+
+def nonuniform(
+    image: np.ndarray, grid: Grid, reached: np.ndarray, k: np.ndarray, *, eps: float = 1e-5
+) -> np.ndarray:
+    """Fourier integral of voxel averages whose voxels lie anywhere (finufft type 3), shape (samples,).
+
+    Parameters
+    ----------
+    image : complex64 array (phase, slice, read)
+    grid : Grid
+        Gives the size of the voxels.
+    reached : array (3, phase, slice, read)
+        Position of each voxel along (read, phase, slice) [m].
+    k : array (samples, 3)
+        Logical k (read, phase, slice) [1/m].
+    eps : float
+        Relative accuracy asked of finufft.
+    """
+    import finufft
+
+    k = np.asarray(k, float)
+    use = np.flatnonzero(image)
+    if use.size == 0:
+        return np.zeros(k.shape[0], np.complex64)
+    at = [np.ascontiguousarray(x.reshape(-1)[use], dtype=np.float64) for x in reached]
+    correction = np.full(k.shape[0], grid.voxel_volume, dtype=np.complex128)
+    for axis in range(3):
+        correction *= _undo_average(k[:, axis], grid.spacing[axis])
+    s, t, u = (np.ascontiguousarray(2 * np.pi * k[:, axis]) for axis in range(3))
+    strength = image.reshape(-1)[use].astype(np.complex128)
+    values = finufft.nufft3d3(*at, strength, s, t, u, isign=-1, eps=eps, nthreads=1)
+    return np.asarray(values * correction, dtype=np.complex64)

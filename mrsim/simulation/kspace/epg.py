@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from .rf import Bins
+from .pulses import Bins
 
+SPOILED = 1_000_000_000
+"""Shift of an interval that leaves no transverse magnetization."""
 _DROP = 1e-7
 """States below this share of M0 at the top of the graph are dropped: far under float32 of the raw data."""
 
@@ -24,25 +26,47 @@ class PulseTrain:
     """What the phase graph plays: for each pulse its map and phase, then an interval to the next pulse.
 
     shape : (P,) index of the pulse's map;  phase : (P,) RF phase [rad];
-    interval : (P,) index into ``dwell`` and ``shifts`` for the time after the pulse;
-    order : (P,) coherence order of the signal that is read after the pulse;
-    dwell : (U,) durations [s];  shifts : (U,) moments in units;  unit : |unit moment| [1/m].
+    interval : (P,) index into the arrays of intervals for the time after the pulse;
+    order : (P,) coherence order of the signal that is read after the pulse;  tau : (P,) time that this path
+    has spent dephasing off resonance [s];
+    dwell : (U,) durations from the end of a pulse to the start of the next [s];  precession : (U,) from
+    centre to centre [s];  shifts : (U,) moments in units, or SPOILED: no transverse magnetization is left;
+    unit : |unit moment| [1/m].
     """
 
     shape: np.ndarray
     phase: np.ndarray
     interval: np.ndarray
     order: np.ndarray
+    tau: np.ndarray
     dwell: np.ndarray
+    precession: np.ndarray
     shifts: np.ndarray
     unit: float
+
+    def only(self, pulses: np.ndarray) -> PulseTrain:
+        """Train of some pulses (increasing), the intervals between them joined."""
+        edges = np.append(pulses, self.shape.size)
+        totals = []
+        for values in (self.dwell, self.precession, self.shifts.astype(float)):
+            running = np.concatenate([[0.0], np.cumsum(values[self.interval])])
+            totals.append(np.diff(running[edges]))
+        spoils = np.concatenate([[0], np.cumsum(self.shifts[self.interval] == SPOILED)])
+        totals[2][np.diff(spoils[edges]) > 0] = SPOILED
+        rows = np.stack([np.round(totals[0], 9), np.round(totals[1], 9), totals[2]], axis=1)
+        kinds, interval = np.unique(rows, axis=0, return_inverse=True)
+        return PulseTrain(
+            shape=self.shape[pulses], phase=self.phase[pulses], interval=interval.reshape(-1),
+            order=self.order[pulses], tau=self.tau[pulses], dwell=kinds[:, 0], precession=kinds[:, 1],
+            shifts=kinds[:, 2].astype(np.int64), unit=self.unit,
+        )  # fmt: skip
 
 
 def _decay_tables(train: PulseTrain, bins: Bins, n_states: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per bin, interval kind and order: decay of F+(n), F-(n), and Z(n) (relaxation and diffusion)."""
     dt = train.dwell[None, :, None]
     n = np.arange(n_states, dtype=float)[None, None, :]
-    s = train.shifts[None, :, None].astype(float)
+    s = np.where(train.shifts == SPOILED, 0, train.shifts)[None, :, None].astype(float)
     damp = (2 * np.pi * train.unit) ** 2 * dt * bins.adc[:, None, None]
     e2 = np.exp(-dt / bins.t2[:, None, None])
     # b-value of order n -> n + s: integral of k^2 over the interval.
@@ -52,7 +76,7 @@ def _decay_tables(train: PulseTrain, bins: Bins, n_states: int) -> tuple[np.ndar
     return plus, minus, z
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _shift(fp: np.ndarray, fm: np.ndarray, s: int, top: int, buffer: np.ndarray) -> None:
     """Move all F states by s orders in place; ``top`` is the highest order that may be occupied after it."""
     if s > 0:
@@ -70,7 +94,7 @@ def _shift(fp: np.ndarray, fm: np.ndarray, s: int, top: int, buffer: np.ndarray)
         fm[: top + 1] = buffer[: top + 1]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _rotate(
     fp: np.ndarray, fm: np.ndarray, z: np.ndarray, r: np.ndarray, c: np.ndarray, phase: float, top: int
 ) -> None:
@@ -90,16 +114,18 @@ def _rotate(
     z[0] += c[2]
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _graph(
     shape: np.ndarray, phase: np.ndarray, interval: np.ndarray, order: np.ndarray, shifts: np.ndarray,
-    matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray, dec_m: np.ndarray, dec_z: np.ndarray,
-    recovery: np.ndarray, drop: float, out: np.ndarray,
+    slot: np.ndarray, matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray, dec_m: np.ndarray,
+    dec_z: np.ndarray, recovery: np.ndarray, turn: np.ndarray, echo: np.ndarray, drop: float, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """Play the train on every bin (see `PulseTrain` and `histories`); ``out`` (bins, P) gets the signal.
+    """Play the train on every bin (see `PulseTrain` and `histories`); ``out`` (bins, slots) gets the signal.
 
-    matrices, offsets : (shapes, bins, ...) pulse maps;  recovery : (bins, intervals) of Z(0);
-    dec_p, dec_m, dec_z : (bins, intervals, states) decay of F+, F- and Z;  drop : top states below go.
+    slot : (P,) column of the signal after each pulse, -1 for none;  matrices, offsets : (shapes, bins, ...)
+    pulse maps;  recovery : (bins, intervals) of Z(0);  turn : (bins, intervals) precession of F+;  echo :
+    (bins, P) or (bins, 1) factor of the signal;  dec_p, dec_m, dec_z : (bins, intervals, states) decay of F+,
+    F- and Z;  drop : top states below go.
     """
     n_states = dec_p.shape[2]
     fp = np.zeros(n_states, np.complex128)
@@ -112,18 +138,30 @@ def _graph(
         top = 0
         for p in range(shape.size):
             _rotate(fp, fm, z, matrices[shape[p], i], offsets[shape[p], i], phase[p], top)
-            n = order[p]
-            if n >= 0:
-                out[i, p] = fp[n] if n <= top else 0.0
-            else:
-                out[i, p] = np.conj(fm[-n]) if -n <= top else 0.0
+            if slot[p] >= 0:
+                n = order[p]
+                signal = 0j
+                if n >= 0:
+                    signal = fp[n] if n <= top else 0j
+                else:
+                    signal = np.conj(fm[-n]) if -n <= top else 0j
+                out[i, slot[p]] = signal * echo[i, p if echo.shape[1] > 1 else 0]
             u = interval[p]
+            s = shifts[u]
+            if s == SPOILED:
+                for n in range(top + 1):
+                    fp[n], fm[n] = 0.0, 0.0
+                    z[n] = z[n] * dec_z[i, u, n] if n == 0 else 0.0
+                z[0] += recovery[i, u]
+                top = 0
+                continue
+            e = turn[i, u]
+            ec = np.conj(e)
             for n in range(top + 1):
-                fp[n] *= dec_p[i, u, n]
-                fm[n] *= dec_m[i, u, n]
+                fp[n] *= dec_p[i, u, n] * e
+                fm[n] *= dec_m[i, u, n] * ec
                 z[n] *= dec_z[i, u, n]
             z[0] += recovery[i, u]
-            s = shifts[u]
             top = min(top + abs(s), n_states - 1)
             _shift(fp, fm, s, top, buffer)
             while top > 0 and abs(fp[top]) < drop and abs(fm[top]) < drop and abs(z[top]) < drop:
@@ -132,34 +170,50 @@ def _graph(
 
 
 def histories(
-    train: PulseTrain, matrices: np.ndarray, offsets: np.ndarray, bins: Bins, *, max_states: int = 256
-) -> np.ndarray:
-    """Transverse signal state right after every pulse, for every bin.
+    train: PulseTrain, matrices: np.ndarray, offsets: np.ndarray, bins: Bins, *, max_states: int = 256,
+    after: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Transverse signal state right after pulses, for every bin.
+
+    Off-resonance turns all states from the centre of a pulse to the centre of the next; the turn that the
+    echo path itself has gathered is taken out again.
 
     Parameters
     ----------
     train : PulseTrain
         The pulses and intervals.
     matrices, offsets : complex arrays (shapes, bins, 3, 3) and (shapes, bins, 3)
-        Pulse maps from `mrsim.simulation.rf.pulse_maps`.
+        Pulse maps from `mrsim.simulation.kspace.pulses.pulse_maps`.
     bins : Bins
         Relaxation, diffusion, B1+ and shift of each bin.
     max_states : int
         Highest coherence order kept. Orders above it are lost; with T2 and spoiling of tissue the
         populated orders stay far below the default.
+    after : int array (m,), optional
+        Pulses after which the state is wanted; all by default.
 
     Returns
     -------
-    complex array (bins, pulses): F(order) after each pulse in units of M0, in the conjugate system.
+    complex array (bins, m): F(order) after each pulse in units of M0, in the conjugate system.
     """
-    reach = int(np.abs(train.shifts[train.interval.astype(np.int64)]).sum()) + 1
+    pulses = train.shape.size
+    wanted = np.arange(pulses) if after is None else np.asarray(after, np.int64)
+    slot = np.full(pulses, -1, np.int64)
+    slot[wanted] = np.arange(wanted.size)
+    walked = np.where(train.shifts == SPOILED, 0, train.shifts)[train.interval.astype(np.int64)]
+    reach = int(np.abs(walked).sum()) + 1
     n_states = max(2, min(max_states, reach))
     dec_p, dec_m, dec_z = _decay_tables(train, bins, n_states)
     recovery = 1.0 - np.exp(-train.dwell[None, :] / bins.t1[:, None])
-    out = np.zeros((bins.size, train.shape.size), np.complex128)
+    turn = np.exp(2j * np.pi * bins.shift[:, None] * train.precession[None, :])
+    if np.any(bins.shift) and np.any(train.tau):
+        echo = np.exp(-2j * np.pi * bins.shift[:, None] * train.tau[None, :])
+    else:
+        echo = np.ones((bins.size, 1), np.complex128)
+    out = np.zeros((bins.size, wanted.size), np.complex128)
     _graph(
         train.shape.astype(np.int64), train.phase.astype(float), train.interval.astype(np.int64),
-        train.order.astype(np.int64), train.shifts.astype(np.int64), matrices, offsets,
-        dec_p, dec_m, dec_z, recovery, _DROP, out,
+        train.order.astype(np.int64), train.shifts.astype(np.int64), slot, matrices, offsets,
+        dec_p, dec_m, dec_z, recovery, turn, echo, _DROP, out,
     )  # fmt: skip
     return out

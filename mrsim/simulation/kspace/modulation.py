@@ -1,0 +1,460 @@
+"""The few images whose Fourier transforms make up a group of readouts.
+
+Sample j of readout r is the Fourier transform of the object times a modulation M(r, j; x): history of the
+pulses, decay, off-resonance, Maxwell terms. Its rows are linear combinations of few: with curves u over
+readouts, b along them, and the skeleton S of instants (r, j) that tell them all,
+
+    M(r, j; x) = sum_q t_q(r, j) g_q(x),    t_q = sum_kl u_k(r) b_l(j) X_klq,    g = pinv(t(S)) M(S; x).
+
+Only the images M(S; x), the object at the instants of the skeleton, are formed voxel by voxel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from scipy.linalg import qr
+
+from .compress import Basis, compress
+from .groups import Group
+from .spins import Species, Table, Window
+
+_VARIANTS, _SAMPLES = 24, 64
+"""Timings and samples along a readout from which its curves are found, at most."""
+_CANDIDATES = 48
+_SPINS, _CHECKS = 384, 128
+"""Spins of the object on which the joint basis is chosen, and on which it is checked."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spins:
+    """Some spins of a window: species, voxel and energy share of each (V,)."""
+
+    species: np.ndarray
+    voxel: np.ndarray
+    weight: np.ndarray
+
+
+def draw_spins(window: Window, species: Species, share: np.ndarray, count: int, seed: int) -> Spins:
+    """Draw spins that stand for a window; ``share`` (tissues,) is the energy of each tissue."""
+    rng = np.random.default_rng(seed)  # which spins stand for all; the result stays within the tolerance
+    kinds, voxels, weights = [], [], []
+    present = [t for t in range(share.size) if share[t] > 0 and window.fractions[t].max() > 0.02]
+    for t in present:
+        candidates = np.flatnonzero(window.fractions[t] > 0.02)
+        energy = window.fractions[t][candidates].astype(float) ** 2
+        part = share[t] / share[present].sum()
+        n = max(8, int(count * (0.5 * part + 0.5 / len(present))))
+        chosen = rng.choice(candidates, n, p=energy / energy.sum())
+        # Rare fields and places must stay describable.
+        for values in (window.df, window.b1, window.place):
+            chosen = np.append(chosen, candidates[[values[candidates].argmin(), values[candidates].argmax()]])
+        for s in np.flatnonzero(species.tissue == t):
+            kinds.append(np.full(chosen.size, s))
+            voxels.append(chosen)
+            weights.append(np.full(chosen.size, max(part, 1e-4) / chosen.size))
+    return Spins(species=np.concatenate(kinds), voxel=np.concatenate(voxels), weight=np.concatenate(weights))
+
+
+def placed_along(window: Window, species: Species, slope: float, spins: Spins) -> np.ndarray:
+    """Place of spins in the profile (V,) [m]: off-resonance moves them along the selecting gradient."""
+    place = window.place[spins.voxel].astype(float)
+    if slope:
+        place = place + (window.df[spins.voxel] + species.shift[spins.species]) / slope
+    return np.asarray(place)
+
+
+def read_table(table: Table, window: Window, species: Species, slope: float, spins: Spins) -> np.ndarray:
+    """Signal after the table's pulses for some spins, (pulses, V)."""
+    out = np.zeros((spins.voxel.size, table.values.shape[-1]), np.complex64)
+    a = table.axes
+    where = [window.b1[spins.voxel], window.df[spins.voxel], placed_along(window, species, slope, spins)]
+    _lookup(
+        table.values, spins.species, *(np.ascontiguousarray(w, dtype=np.float32) for w in where),
+        np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), out,
+    )  # fmt: skip
+    return out.T
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _locate(value: float, low: float, step: float, size: int) -> tuple[int, float]:
+    """Index and fraction on an even axis, clamped to it."""
+    if size == 1:
+        return 0, np.float32(0.0)
+    u = min(max((value - low) / step, np.float32(0.0)), np.float32(size - 1))
+    i = min(int(u), size - 2)
+    return i, np.float32(u - i)
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _entry(
+    values: np.ndarray, i: int, fi: float, j: int, fj: float, k: int, fk: float, factor: float,
+    total: np.ndarray,
+) -> None:  # fmt: skip
+    """Add ``factor`` times the trilinear entry of values (B1, df, place, m) to ``total`` (m,)."""
+    one = np.float32(1.0)
+    for a in range(2):
+        wa = factor * (fi if a else one - fi)
+        if wa == 0.0:
+            continue
+        for b in range(2):
+            wb = wa * (fj if b else one - fj)
+            if wb == 0.0:
+                continue
+            for c in range(2):
+                w = wb * (fk if c else one - fk)
+                if w == 0.0:
+                    continue
+                row = values[i + a, j + b, k + c]
+                for m in range(total.size):
+                    total[m] += w * row[m]
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _lookup(
+    values: np.ndarray, species: np.ndarray, b1: np.ndarray, df: np.ndarray, place: np.ndarray,
+    axes: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    for v in range(species.size):
+        if _outside(place[v], axes[2, 0], axes[2, 1], values.shape[3]):
+            continue
+        i, fi = _locate(b1[v], axes[0, 0], axes[0, 1], values.shape[1])
+        j, fj = _locate(df[v], axes[1, 0], axes[1, 1], values.shape[2])
+        k, fk = _locate(place[v], axes[2, 0], axes[2, 1], values.shape[3])
+        _entry(values[species[v]], i, fi, j, fj, k, fk, np.float32(1.0), out[v])
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _outside(place: float, low: float, step: float, size: int) -> bool:
+    """Whether a place lies beyond the profile."""
+    return size > 1 and (place < low or place > low + step * (size - 1))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _images(
+    fractions: np.ndarray, tissue: np.ndarray, b1: np.ndarray, df: np.ndarray, place: np.ndarray,
+    maxwell: np.ndarray, moved: np.ndarray, box: np.ndarray, attenuation: np.ndarray, which: np.ndarray,
+    values: np.ndarray, axes: np.ndarray, readout: np.ndarray, decay: np.ndarray, tau: np.ndarray,
+    maxwell_at: np.ndarray, mixing: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Write ``out[q, x] = sum_s mixing[q, s] M(s; x)``, the object at the skeleton's instants mixed.
+
+    tissue : (S,) fraction map of each species;  moved : (S, 2) slope's inverse and shift of the place;
+    box : (3,) low, high, width of an ideal profile, or width 0;  attenuation : (A, N), row ``which[S]`` of
+    a species or -1;  values : table (S, B1, df, place, R);  readout : (m,) entry of each instant;
+    decay : (S, m) with PD;  tau : (m,) [s];  maxwell_at : (m, 4).
+    """
+    m = tau.size
+    total = np.empty(m, np.complex64)
+    entry = np.empty(values.shape[4], np.complex64)
+    for x in range(b1.size):
+        total[:] = 0.0
+        heard = False
+        i, fi = _locate(b1[x], axes[0, 0], axes[0, 1], values.shape[1])
+        j, fj = _locate(df[x], axes[1, 0], axes[1, 1], values.shape[2])
+        for s in range(tissue.size):
+            f = fractions[tissue[s], x]
+            if f <= 0.0:
+                continue
+            at = place[x] + df[x] * moved[s, 0] + moved[s, 1]
+            if _outside(at, axes[2, 0], axes[2, 1], values.shape[3]):
+                continue
+            if box[2] > 0.0:
+                overlap = min(at + 0.5 * box[2], box[1]) - max(at - 0.5 * box[2], box[0])
+                if overlap <= 0.0:
+                    continue
+                f *= min(overlap / box[2], np.float32(1.0))
+            if which[s] >= 0:
+                f *= attenuation[which[s], x]
+            k, fk = _locate(at, axes[2, 0], axes[2, 1], values.shape[3])
+            entry[:] = 0.0
+            _entry(values[s], i, fi, j, fj, k, fk, f, entry)
+            for n in range(m):
+                total[n] += decay[s, n] * entry[readout[n]]
+            heard = True
+        if not heard:
+            out[:, x] = 0.0
+            continue
+        for n in range(m):
+            turns = np.float32(df[x] * tau[n])
+            for c in range(maxwell.shape[0]):
+                turns += np.float32(maxwell[c, x] * maxwell_at[n, c])
+            angle = np.float32(-2.0 * np.pi) * (turns - np.rint(turns))
+            total[n] *= complex(np.cos(angle), np.sin(angle))
+        for q in range(out.shape[0]):
+            value = np.complex64(0.0)
+            for n in range(m):
+                value += mixing[q, n] * total[n]
+            out[q, x] = value
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """What happens along the readouts of a group, apart from the pulses.
+
+    maxwell : (R, 4) Maxwell integrals at the start of each readout;  along : (variants, J, 4) since then.
+    """
+
+    maxwell: np.ndarray
+    along: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HistoryBasis:
+    """Curves over the readouts of a group and the few readouts that tell them all.
+
+    curves : (R, K);  chosen : (n,) readouts of the group;  solve : (K, n) from their values to coefficients.
+    """
+
+    curves: np.ndarray
+    chosen: np.ndarray
+    solve: np.ndarray
+    error: float
+
+
+def choose_rows(rows: np.ndarray, count: int) -> np.ndarray:
+    """Rows (n, K) that span all best: pivoted QR."""
+    count = min(count, rows.shape[0])
+    first = qr(rows.conj().T, pivoting=True, mode="r")[1][: min(count, rows.shape[1])]
+    if count > first.size:
+        # More equations than unknowns steady the solution; spread evenly over the rest.
+        rest = np.setdiff1d(np.arange(rows.shape[0]), first)
+        first = np.append(first, rest[np.linspace(0, rest.size - 1, count - first.size).astype(int)])
+    return np.sort(first)
+
+
+def history_basis(
+    amplitude: np.ndarray, weights: np.ndarray, rows: np.ndarray, tolerance: float
+) -> HistoryBasis:
+    """Compress histories (R, bins) and choose the readouts that determine them."""
+    basis = compress(amplitude, weights, rows, tolerance)
+    curves = basis.curves
+    scaled = curves * np.sqrt(rows)[:, None]
+    chosen = choose_rows(scaled, 2 * basis.rank + 2)
+    root = np.sqrt(rows[chosen])
+    solve = np.linalg.pinv(curves[chosen] * root[:, None], rcond=1e-7) * root[None, :]
+    return HistoryBasis(curves=curves, chosen=chosen, solve=solve, error=basis.error)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Modulation:
+    """Skeleton of a group: which images to form and how all samples follow from them.
+
+    readout, variant, sample : (m,) instants of the skeleton (readout as a position in ``history.chosen``);
+    solve : (Q, m);  mixing : (K, L, Q);  along : (variants, J, L);  curves : (R, K);
+    error : relative error on spins that were not used to choose.
+    """
+
+    readout: np.ndarray
+    variant: np.ndarray
+    sample: np.ndarray
+    solve: np.ndarray
+    mixing: np.ndarray
+    along: np.ndarray
+    curves: np.ndarray
+    error: float
+
+    @property
+    def terms(self) -> int:
+        """Fourier transforms per coil."""
+        return int(self.mixing.shape[2])
+
+    def curve(self, q: int, variant: np.ndarray) -> np.ndarray:
+        """Weight t_q(r, j) of term q, complex64 (R, J)."""
+        weights = self.curves @ self.mixing[:, :, q]
+        out = np.empty((weights.shape[0], self.along.shape[1]), np.complex64)
+        order = np.argsort(variant, kind="stable")
+        edges = np.flatnonzero(np.diff(variant[order], prepend=-1))
+        if edges.size == variant.size:
+            np.einsum("rl,rjl->rj", weights, self.along[variant], out=out, casting="same_kind")
+            return out
+        for rows in np.split(order, edges[1:]):
+            out[rows] = weights[rows] @ self.along[variant[rows[0]]].T
+        return out
+
+
+def _decays(
+    group: Group, course: Course, window: Window, species: Species, spins: Spins, variants: np.ndarray,
+    samples: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Decay, off-resonance and Maxwell phase along readouts for spins, (variants, samples, V)."""
+    since, tau = group.since_rf[np.ix_(variants, samples)], group.tau[np.ix_(variants, samples)]
+    decay = species.decay(since, tau)[..., spins.species]
+    turns = tau[..., None] * window.df[spins.voxel].astype(float)
+    if window.maxwell.size:
+        turns = turns + course.along[np.ix_(variants, samples)] @ window.maxwell[:, spins.voxel]
+    return np.asarray(decay * np.exp(-2j * np.pi * turns), dtype=np.complex64)
+
+
+def _even(count: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _along_basis(
+    group: Group, course: Course, window: Window, species: Species, spins: Spins, rows: np.ndarray,
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray, float]:  # fmt: skip
+    """Curves along readouts (variants, J, L), coefficients of the spins (L, V), error left."""
+    variants, samples = np.arange(len(group.tau)), np.arange(group.tau.shape[1])
+    some_v, some_j = _even(variants.size, _VARIANTS), _even(samples.size, _SAMPLES)
+    part = _decays(group, course, window, species, spins, some_v, some_j)
+    weight = np.tile(rows[some_j], some_v.size)
+    basis: Basis = compress(part.reshape(-1, spins.voxel.size), spins.weight, weight, tolerance)
+    beta = basis.coefficients
+    # Curves everywhere from the few spins that tell them: least squares with the spins' weights.
+    weighted = (beta.conj() * spins.weight).T
+    inverse = np.linalg.pinv(beta @ weighted, rcond=1e-12)
+    chosen = choose_rows(beta.T * np.sqrt(spins.weight)[:, None], 4 * basis.rank + 8)
+    few = Spins(species=spins.species[chosen], voxel=spins.voxel[chosen], weight=spins.weight[chosen])
+    if variants.size * samples.size * spins.voxel.size < 4e6:
+        whole, solve = _decays(group, course, window, species, spins, variants, samples), weighted @ inverse
+    else:
+        root = np.sqrt(few.weight)
+        solve = np.linalg.pinv(beta[:, chosen] * root, rcond=1e-9) * root[:, None]
+        whole = _decays(group, course, window, species, few, variants, samples)
+    return np.asarray(whole @ solve.astype(np.complex64)), beta, basis.error
+
+
+def build_modulation(
+    group: Group, course: Course, window: Window, species: Species, slope: float, table: Table,
+    history: HistoryBasis, share: np.ndarray, rows: np.ndarray, samples: np.ndarray, tolerance: float,
+) -> Modulation:  # fmt: skip
+    """Choose the joint basis of a group and its skeleton.
+
+    Parameters
+    ----------
+    group, course, window, species, slope
+        The readouts and the spins they hear.
+    table : Table
+        Signal after the pulses of the history's chosen readouts, in their order.
+    history : HistoryBasis
+    share : array (tissues,)
+        Energy of each tissue.
+    rows, samples : arrays (R,), (J,)
+        Signal energy expected in each readout, and along it.
+    tolerance : float
+        Relative error that may be left.
+    """
+    spins = draw_spins(window, species, share, _SPINS, 1)
+    along, beta, along_error = _along_basis(group, course, window, species, spins, samples, 0.3 * tolerance)
+    alpha = history.solve @ _histories(table, course, window, species, slope, spins, history)
+    pairs = (alpha[:, None, :] * beta[None, :, :]).reshape(-1, spins.voxel.size)
+    scaled = pairs * np.sqrt(spins.weight)[None, :]
+    energy, vectors = np.linalg.eigh(scaled @ scaled.conj().T)
+    energy, vectors = energy[::-1].clip(min=0.0), vectors[:, ::-1]
+    left = np.sqrt(np.append(energy.sum() - np.cumsum(energy), 0.0).clip(min=0.0) / max(energy.sum(), 1e-300))
+    keep = int(np.argmax(left <= tolerance)) + 1
+    mixing = vectors[:, :keep].reshape(history.curves.shape[1], along.shape[2], keep)
+    readout, variant, sample, solve = _skeleton(group, history, along, mixing, samples)
+    found = Modulation(
+        readout=readout, variant=variant, sample=sample, solve=solve, mixing=mixing, along=along,
+        curves=history.curves, error=0.0,
+    )  # fmt: skip
+    check = draw_spins(window, species, share, _CHECKS, 2)
+    error = _checked(found, group, course, window, species, slope, table, history, check, rows, samples)
+    error = float(np.linalg.norm([error, history.error, along_error]))
+    return Modulation(**{**found.__dict__, "error": error})
+
+
+def _histories(
+    table: Table, course: Course, window: Window, species: Species, slope: float, spins: Spins,
+    history: HistoryBasis,
+) -> np.ndarray:  # fmt: skip
+    """Signal at the start of the chosen readouts for spins, (chosen, V)."""
+    found = read_table(table, window, species, slope, spins)
+    if window.maxwell.size:
+        turns = course.maxwell[history.chosen] @ window.maxwell[:, spins.voxel]
+        found = found * np.exp(-2j * np.pi * turns)
+    return np.asarray(found)
+
+
+def _skeleton(
+    group: Group, history: HistoryBasis, along: np.ndarray, mixing: np.ndarray, samples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Choose the instants: readout (position in chosen), variant, sample (m,), and their solution (Q, m)."""
+    j = _even(along.shape[1], _CANDIDATES)
+    if j.size < along.shape[1]:
+        flat = along.transpose(1, 0, 2).reshape(along.shape[1], -1)[:, : 4 * along.shape[2]]
+        j = np.unique(np.append(j, choose_rows(flat * np.sqrt(samples)[:, None], along.shape[2])))
+    u = history.curves[history.chosen]
+    variant = group.variant[history.chosen]
+    t = np.einsum("nk,njl,klq->njq", u, along[variant][:, j], mixing, optimize=True).reshape(
+        -1, mixing.shape[2]
+    )
+    root = np.tile(np.sqrt(samples[j]), u.shape[0])
+    chosen = choose_rows(t * root[:, None], 2 * mixing.shape[2] + 4)
+    n, at = chosen // j.size, j[chosen % j.size]
+    solve = np.linalg.pinv(t[chosen] * root[chosen, None], rcond=1e-7) * root[None, chosen]
+    return n, variant[n], at, solve
+
+
+def _checked(
+    found: Modulation, group: Group, course: Course, window: Window, species: Species, slope: float,
+    table: Table, history: HistoryBasis, spins: Spins, rows: np.ndarray, samples: np.ndarray,
+) -> float:  # fmt: skip
+    """Relative error of the modulation of spins that did not choose it, at readouts and samples evenly taken."""
+    start = _histories(table, course, window, species, slope, spins, history)
+    v = np.arange(len(group.tau))[_even(len(group.tau), 8)]
+    j = _even(group.tau.shape[1], 24)
+    instants = np.empty((found.readout.size, spins.voxel.size), complex)
+    for i, (n, variant, sample) in enumerate(zip(found.readout, found.variant, found.sample, strict=True)):
+        one = _decays(group, course, window, species, spins, np.array([variant]), np.array([sample]))[0, 0]
+        instants[i] = start[n] * one
+    g = found.solve @ instants
+    wrong, total = 0.0, 0.0
+    for variant in v:
+        members = np.flatnonzero(group.variant[history.chosen] == variant)
+        if not members.size:
+            continue
+        decay = _decays(group, course, window, species, spins, np.array([variant]), j)[0]
+        for n in members:
+            t = np.einsum(
+                "k,jl,klq->jq", found.curves[history.chosen[n]], found.along[variant][j], found.mixing
+            )
+            true = start[n] * decay
+            weight = spins.weight[None, :] * samples[j, None] * rows[history.chosen[n]]
+            wrong += float(np.sum(weight * np.abs(t @ g - true) ** 2))
+            total += float(np.sum(weight * np.abs(true) ** 2))
+    return float(np.sqrt(wrong / total)) if total > 0 else 0.0
+
+
+def images(
+    found: Modulation, history: HistoryBasis, group: Group, course: Course, window: Window, species: Species,
+    slope: float, table: Table, *, box: tuple[float, float] | None = None,
+    attenuation: np.ndarray | None = None, which: np.ndarray | None = None, scalar: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Form the images of a group, complex64 (Q, N).
+
+    Parameters
+    ----------
+    found, history, group, course, window, species, slope, table
+        As of `build_modulation`.
+    box : (low, high), optional
+        Ideal profile [m] instead of the table's.
+    attenuation, which : arrays (A, N), (S,), optional
+        Diffusion attenuation maps and the row of each species, -1 for none.
+    scalar : array (S,), optional
+        Attenuation of whole species.
+    """
+    at = (found.variant, found.sample)
+    decay = species.decay(group.since_rf[at], group.tau[at]).T * species.pd[:, None]
+    if scalar is not None:
+        decay = decay * scalar[:, None]
+    instant_maxwell = course.maxwell[history.chosen[found.readout]] + course.along[at]
+    # The carriers of single precision: phases are formed per voxel from few turns.
+    moved = np.zeros((species.size, 2), np.float32)
+    if slope:
+        moved[:, 0], moved[:, 1] = 1.0 / slope, species.shift / slope
+    a = table.axes
+    out = np.empty((found.terms, window.b1.size), np.complex64)
+    _images(
+        window.fractions, species.tissue, window.b1, window.df, window.place, window.maxwell, moved,
+        np.array([*box, window.width] if box else [0.0, 0.0, 0.0], np.float32),
+        np.zeros((0, 0), np.float32) if attenuation is None else attenuation,
+        np.full(species.size, -1) if which is None else which,
+        table.values, np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), found.readout,
+        decay.astype(np.complex64), group.tau[at], instant_maxwell, found.solve.astype(np.complex64), out,
+    )  # fmt: skip
+    return out

@@ -1,0 +1,321 @@
+"""The signal of a scan as a short sum of Fourier transforms of images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from protocols import Prescription, Scanner, Sequence
+
+from .. import maps
+from ..gradients import GradientSystem
+from ..options import SimulationOptions
+from ..scanned import ScannedObject
+from . import modulation
+from .diffusing import Weighting
+from .encode import Grid
+from .groups import Encoder, Group, encoder_of, readout_groups
+from .histories import Played
+from .path import Readouts, follow, readouts_of
+from .played import HOMOGENEOUS, MAXWELL, PlayedMoments
+from .slices import SliceClass, Selection, selection_of, slice_classes
+from .spins import SpinTable, Species, Window, axes_of, window_of
+from .train import Timeline, spoiling_error
+
+_SAFETY = 0.2
+"""Share of the tolerance that the bases aim at: their weights are estimates of the true spectrum."""
+_SPECTRUM_FLOOR = 1e-2
+"""Share of the mean spectral energy that every k-space position counts for at least."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Movement:
+    """Rigid motion of the body at every readout, logical axes: x' = rotation @ x + shift.
+
+    rotation : (R, 3, 3);  shift : (R, 3) [m].
+    """
+
+    rotation: np.ndarray
+    shift: np.ndarray
+
+
+def played_readouts(
+    sequence: Sequence, line: Timeline, system: GradientSystem, prescription: Prescription, f0: float
+) -> Readouts:
+    """Readouts as a gradient system plays them; the nominal ones where it is perfect."""
+    if not system.changes_waveforms and not system.concomitant:
+        return line.readouts
+    moments = PlayedMoments(sequence, system, prescription.rotation)
+    return readouts_of(sequence, follow(sequence, moments), moments, f0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Scan:
+    """All that the parts of one scan share."""
+
+    line: Timeline
+    obj: ScannedObject
+    readouts: Readouts
+    scale: np.ndarray
+    offset: np.ndarray
+    movement: Movement | None
+    weighting: Weighting | None
+    options: SimulationOptions
+    shift: np.ndarray
+    chosen: Selection | None
+
+    @property
+    def coordinate(self) -> np.ndarray | None:
+        """Position along the direction of slice selection as the gradients see it [m]."""
+        if self.chosen is None:
+            return None
+        n = self.chosen.direction
+        return self.obj.coordinate_along(n @ self.scale) + np.float32(n @ self.offset)
+
+    def k_of(self, r: int) -> np.ndarray:
+        """Spatial frequencies (J, 3) of a readout in the body's own coordinates."""
+        k = self.demanded(r) @ self.scale
+        return k if self.movement is None else k @ self.movement.rotation[r]
+
+    def demanded(self, r: int) -> np.ndarray:
+        """Spatial frequencies (J, 3) of a readout [1/m]."""
+        return np.asarray(self.readouts.base[r, :3] + self.readouts.offsets[self.readouts.pattern[r]][:, :3])
+
+    def factor(self, r: int) -> np.ndarray:
+        """Factor (J,) of the samples of a readout that is the same for all spins."""
+        ro = self.readouts
+        pattern = ro.offsets[ro.pattern[r]]
+        k = self.demanded(r)
+        turns = k @ self.offset
+        if ro.base.shape[1] > 3:
+            turns = turns + ro.base[r, HOMOGENEOUS] + pattern[:, HOMOGENEOUS]
+        if self.movement is not None:
+            turns = turns + (k @ self.scale) @ self.movement.shift[r]
+        turns = turns - ro.freq[r] * ro.dwell[r] * np.arange(len(pattern))
+        return np.asarray(np.exp(-2j * np.pi * turns), dtype=np.complex64)
+
+
+def noiseless_signal(
+    line: Timeline, obj: ScannedObject, receiver: maps.Receiver, scanner: Scanner, options: SimulationOptions,
+    *, readouts: Readouts | None = None, scale: np.ndarray | None = None, offset: np.ndarray | None = None,
+    movement: Movement | None = None, weighting: Weighting | None = None,
+) -> tuple[list[np.ndarray], dict[str, float]]:  # fmt: skip
+    """Compute the noise-free samples of every readout and the engine's own error figures.
+
+    Parameters
+    ----------
+    line : Timeline
+    obj : ScannedObject
+    receiver : Receiver
+    scanner, options
+    readouts : Readouts, optional
+        As played; the nominal ones of ``line`` by default.
+    scale, offset : arrays (3, 3), (3,), optional
+        Where linear gradient errors put a voxel: scale @ x + offset, logical axes.
+    movement : Movement, optional
+    weighting : Weighting, optional
+        Diffusion weighting along the echo path.
+
+    Returns
+    -------
+    list of complex64 arrays (coils, J), one per readout, for M0 = 1 A/m;
+    dict with ranks and relative errors of the compressions.
+    """
+    grid = obj.placed.grid
+    corners = np.array([[x, y, z] for x in grid.axis(0)[[0, -1]] for y in grid.axis(1)[[0, -1]]
+                        for z in grid.axis(2)[[0, -1]]])  # fmt: skip
+    shift = np.array([maps.tissue_shift(t, scanner.f0) for t in obj.tissues])
+    scan = _Scan(
+        line=line, obj=obj, readouts=readouts or line.readouts,
+        scale=np.eye(3) if scale is None else scale, offset=np.zeros(3) if offset is None else offset,
+        movement=movement, weighting=weighting, options=options,
+        shift=shift if options.chemical_shift else 0.0 * shift, chosen=selection_of(line.shapes, corners),
+    )  # fmt: skip
+    channels = receiver.channels
+    counts = [scan.readouts.offsets[p].shape[0] for p in scan.readouts.pattern]
+    data = [np.zeros((channels, n), np.complex64) for n in counts]
+    t2 = np.array([t.t2 for t in obj.tissues])
+    report = {"history_rank": 0.0, "transforms_per_coil": 0.0, "error": 0.0, "groups": 0.0,
+              "spoiling_error": spoiling_error(line, t2, obj.share)}  # fmt: skip
+    for heard in slice_classes(line, scan.chosen, ideal=not options.slice_profile):
+        _play_class(scan, heard, receiver, data, report)
+    for r in range(len(data)):
+        data[r] *= scan.factor(r)
+    return data, report
+
+
+def _play_class(
+    scan: _Scan, heard: SliceClass, receiver: maps.Receiver, data: list[np.ndarray], report: dict[str, float]
+) -> None:
+    """Simulate the readouts of one class into ``data``."""
+    window = window_of(scan.obj, heard, scan.chosen, scan.coordinate, scan.shift)
+    if window is None:
+        return
+    species = Species.of(scan.obj, scan.shift, balanced=scan.line.balanced)
+    if scan.weighting is not None:
+        species = replace(species, adc=np.zeros(species.size))
+    table = _spin_table(scan, heard, window, species)
+    since = scan.readouts.since_rf[heard.readouts]
+    kind = scan.weighting.kind[heard.readouts] if scan.weighting else np.zeros(heard.readouts.size, np.int64)
+    courses = scan.readouts.base.shape[1] > 3
+    groups = readout_groups(scan.readouts, heard.readouts, since, kind, courses=courses)
+    position = {int(r): i for i, r in enumerate(heard.readouts)}
+    pulses, of_readout = np.unique(heard.last, return_inverse=True)
+    sampled = table.sampled(pulses)
+    volume = window.fractions.sum(axis=1, dtype=float)
+    share = volume * np.array([t.pd for t in scan.obj.tissues]) ** 2
+    parts = []
+    for group in groups:
+        own = np.array([position[int(r)] for r in group.members])
+        parts.append(_Part(scan, heard, window, species, group, of_readout.reshape(-1)[own], share))
+    bases = [part.basis(sampled, table) for part in parts]
+    wanted = np.unique(np.concatenate([p.pulse[b.chosen] for p, b in zip(parts, bases, strict=True)]))
+    found = table.table(pulses[wanted])
+    for part, basis in zip(parts, bases, strict=True):
+        part.encode(basis, found, wanted, receiver, data, report)
+        report["groups"] += 1.0
+
+
+def _spin_table(scan: _Scan, heard: SliceClass, window: Window, species: Species) -> SpinTable:
+    options, line = scan.options, scan.line
+    threads = options.threads or len(os.sched_getaffinity(0))
+    direction = scan.chosen.direction if scan.chosen is not None else np.zeros(3)
+    played = Played(
+        train=line.train.only(heard.pulses), shapes=line.shapes, direction=direction,
+        max_states=options.max_states, threads=threads,
+    )  # fmt: skip
+    longest = max(line.shapes[int(i)].duration for i in np.unique(line.train.shape[heard.pulses]))
+    period = 1.0 / float(np.median(np.diff(line.path.center))) if line.balanced else 0.0
+    axes = axes_of(
+        window, heard, longest, b1_nodes=options.b1_nodes, period=period, profile=options.slice_profile
+    )
+    return SpinTable(played, species, heard, axes)
+
+
+class _Part:
+    """One group of readouts of a class."""
+
+    def __init__(
+        self, scan: _Scan, heard: SliceClass, window: Window, species: Species, group: Group,
+        pulse: np.ndarray, share: np.ndarray,
+    ) -> None:  # fmt: skip
+        self.scan, self.heard, self.window, self.species, self.group = scan, heard, window, species, group
+        self.pulse, self.share = pulse, share
+        self.phase = np.exp(1j * scan.readouts.phase[group.members])
+        self.grid = _window_grid(scan.obj.placed.grid, window)
+        reached = scan.obj.reached
+        part = None if reached is None else reached[(slice(None), *window.part)]
+        self.encoder: Encoder = encoder_of(self.grid, [scan.k_of(int(r)) for r in group.members], part)
+        self.course = self._course()
+
+    def _course(self) -> modulation.Course:
+        ro, group = self.scan.readouts, self.group
+        if ro.base.shape[1] <= 3:
+            shape = (*group.tau.shape, 4)
+            return modulation.Course(maxwell=np.zeros((group.members.size, 4)), along=np.zeros(shape))
+        return modulation.Course(
+            maxwell=ro.base[group.members, MAXWELL:],
+            along=np.stack([ro.offsets[p][:, MAXWELL:] for p in group.pattern]),
+        )
+
+    def basis(self, sampled: np.ndarray, table: SpinTable) -> modulation.HistoryBasis:
+        """Curves over the readouts, from the histories (pulses, sample) of sampled bins."""
+        amplitude = sampled[self.pulse] * self.phase[:, None]
+        power = np.mean(np.abs(amplitude) ** 2, axis=0)
+        tissue = np.arange(self.share.size)
+        weights = table.sample_weights(self.share)
+        kinds = table.species.tissue
+        gain = np.array([_mean_power(power, table, t) for t in tissue]) if kinds.size else np.zeros(0)
+        self.rows, self.samples = self._expected(np.sqrt(gain))
+        aim = _SAFETY * self.scan.options.tolerance
+        amplitude, weights = self._with_maxwell(amplitude, weights)
+        return modulation.history_basis(amplitude, weights, self.rows, 0.3 * aim)
+
+    def _with_maxwell(self, amplitude: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Histories at several places of the object where Maxwell terms differ between readouts."""
+        if not self.window.maxwell.size:
+            return amplitude, weights
+        spins = modulation.draw_spins(self.window, self.species, self.share, 32, 3)
+        turns = self.course.maxwell @ self.window.maxwell[:, spins.voxel]
+        if np.ptp(turns, axis=0).max(initial=0.0) < 1e-4:
+            return amplitude, weights
+        pick = np.arange(max(amplitude.shape[1], spins.voxel.size))
+        bins, places = pick % amplitude.shape[1], pick % spins.voxel.size
+        return amplitude[:, bins] * np.exp(-2j * np.pi * turns[:, places]), weights[bins]
+
+    def _expected(self, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Signal energy expected in each readout and in each sample along it, mean about 1.
+
+        The spectrum of the object at the tissues' mean signal tells where in k-space accuracy matters; a
+        floor keeps the edge of k-space, where noise rules, from being ignored.
+        """
+        body = np.tensordot(gain.astype(np.float32), self.window.fractions, axes=1).astype(np.complex64)
+        readouts, samples = self.encoder.energy(body.reshape(self.window.shape))
+        return (
+            readouts / max(readouts.mean(), 1e-300) + _SPECTRUM_FLOOR,
+            samples / max(samples.mean(), 1e-300) + _SPECTRUM_FLOOR,
+        )
+
+    def encode(
+        self, basis: modulation.HistoryBasis, table: modulation.Table, wanted: np.ndarray,
+        receiver: maps.Receiver, data: list[np.ndarray], report: dict[str, float],
+    ) -> None:  # fmt: skip
+        """Form the images and transform them for all coils."""
+        column = np.searchsorted(wanted, self.pulse[basis.chosen])
+        values = table.values[..., column] * self.phase[basis.chosen].astype(np.complex64)
+        own = modulation.Table(values=np.ascontiguousarray(values), axes=table.axes)
+        slope = self.heard.slope
+        aim = _SAFETY * self.scan.options.tolerance
+        found = modulation.build_modulation(
+            self.group, self.course, self.window, self.species, slope, own, basis, self.share, self.rows,
+            self.samples, aim,
+        )  # fmt: skip
+        heard = self.heard
+        box = None
+        if not self.scan.options.slice_profile and np.isfinite(heard.low):
+            box = (heard.low - heard.center, heard.high - heard.center)
+        extra = {}
+        if self.scan.weighting is not None:
+            extra = self.scan.weighting.of(int(self.group.members[0]), self.species, self.window)
+        images = modulation.images(
+            found, basis, self.group, self.course, self.window, self.species, slope, own, box=box, **extra
+        )
+        self._transform(images, found, receiver, data)
+        report["error"] = max(report["error"], found.error)
+        report["history_rank"] = max(report["history_rank"], float(basis.curves.shape[1]))
+        report["transforms_per_coil"] += found.terms
+
+    def _transform(
+        self,
+        images: np.ndarray,
+        found: modulation.Modulation,
+        receiver: maps.Receiver,
+        data: list[np.ndarray],
+    ) -> None:
+        shape = self.window.shape
+        out = np.zeros((self.group.members.size, receiver.channels, self.group.tau.shape[1]), np.complex64)
+        curves = [found.curve(q, self.group.variant) for q in range(found.terms)]
+        weighted = np.empty(shape, np.complex64)
+        for c, coil in enumerate(receiver.maps(self.window.part)):
+            for image, curve in zip(images, curves, strict=True):
+                np.multiply(coil, image.reshape(shape), out=weighted)
+                self.encoder.add(weighted, curve, out, c)
+        for i, r in enumerate(self.group.members):
+            data[r] = out[i]
+
+
+def _mean_power(power: np.ndarray, table: SpinTable, tissue: int) -> float:
+    """Mean signal power of the sampled bins of a tissue, of all where it has none."""
+    own = table.sample // table.axes.nodes == int(np.searchsorted(np.unique(table.species.tissue), tissue))
+    return float(power[own].mean()) if own.any() else float(power.mean())
+
+
+def _window_grid(grid: Grid, window: Window) -> Grid:
+    """Grid of a window's voxels."""
+    phase, part, read = window.part
+    start = (read.start, phase.start, part.start)
+    shape = (window.shape[2], window.shape[0], window.shape[1])
+    first = tuple(grid.first[i] + grid.spacing[i] * start[i] for i in range(3))
+    return Grid(shape=shape, spacing=grid.spacing, first=first)  # type: ignore[arg-type]
