@@ -23,7 +23,7 @@ from .volume import Record
 
 __all__ = ["PARAMETER", "GradientCoils", "correct_distortion", "unwarp"]
 
-PARAMETER = "gradient_nonlinearity"
+PARAMETER = "mrsim_gradient_distortion"
 """Name of the user parameter that carries the harmonics as JSON."""
 MAX_DEGREE = 20
 _CHUNK = 2**18
@@ -56,14 +56,15 @@ class GradientCoils:
             It is not of the expected form.
         """
         try:
-            if content["convention"] != "unnormalised":
-                raise ValueError(f"convention {str(content['convention'])[:40]!r} is not 'unnormalised'")
-            radius = float(content["radius_m"])
+            if content.get("version") != 1 or content.get("frame") != "RAS":
+                raise ValueError("version must be 1 and frame RAS")
+            radius = float(content["radius"])
             if not 0.01 <= radius <= 2:
-                raise ValueError(f"radius_m must be 0.01 to 2; got {radius}")
-            coils = [content["coils"][axis] for axis in "xyz"]
-            cosine = tuple(_terms(coil.get("cosine", ())) for coil in coils)
-            sine = tuple(_terms(coil.get("sine", ())) for coil in coils)
+                raise ValueError(f"radius must be 0.01 to 2 m; got {radius}")
+            if len(content["cosine"]) != 3 or len(content["sine"]) != 3:
+                raise ValueError("cosine and sine must hold three coils")
+            cosine = tuple(_terms(coil) for coil in content["cosine"])
+            sine = tuple(_terms(coil) for coil in content["sine"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RawDataError(
                 f"{source}: user parameter '{PARAMETER}' must describe the gradient coils; {error!r}. Mend "

@@ -18,7 +18,7 @@ from .fourier import fft_centred, ifft_centred
 from .raw import RawData
 from .volume import Record
 
-__all__ = ["MultibandGroup", "apply_slice_kernels", "fit_slice_kernels", "separate"]
+__all__ = ["MultibandGroup", "apply_slice_kernels", "fit_slice_kernels", "separate", "slice_leakage"]
 
 Complex = NDArray[np.complex64]
 _KERNEL = (5, 5)
@@ -95,7 +95,7 @@ def _partition_encoding(raw: RawData, rows: NDArray[np.intp], grid: CartesianGri
 
 
 def separate(
-    group: MultibandGroup, collapsed: KSpace, references: list[KSpace], grid: CartesianGrid, record: Record
+    group: MultibandGroup, collapsed: KSpace, references: list[KSpace], record: Record
 ) -> list[tuple[int, KSpace]]:
     """Lines of each slice from lines that hold all of them: [(a row of its reference, lines), ...].
 
@@ -105,27 +105,23 @@ def separate(
     Raises
     ------
     ValueError
-        A reference lacks lines that the imaging readouts have.
+        The references have too few lines in common with the imaging readouts.
     """
     shift = group.height - group.height[0]  # a phase that all slices share stays out of the kernels
     lattice = np.sort(np.unique(collapsed.ky))
     mixed = _to_k(collapsed, lattice, group.kz[0] * group.height[0])
+    common = _common_lines(lattice, references)
     single = np.stack(
         [
-            _to_k(part, lattice, kz * height - group.kz[0] * s)
+            _to_k(part, common, kz * height - group.kz[0] * s)
             for part, kz, height, s in zip(references, group.kz[1:], group.height, shift, strict=True)
         ]
     )
     kernels = fit_slice_kernels(single)
     slices = apply_slice_kernels(mixed, kernels)
-    leaked = [
-        float(
-            np.linalg.norm(apply_slice_kernels(single.sum(axis=0) - single[s], kernels[s : s + 1]))
-            / max(float(np.linalg.norm(single[s])), 1e-30)
-        )
-        for s in range(len(single))
-    ]
-    record.recipe.setdefault("multiband_leakage", []).append([round(v, 5) for v in leaked])
+    record.recipe.setdefault("multiband_leakage", []).append(
+        [round(v, 5) for v in slice_leakage(single, kernels)]
+    )
     found = []
     for s, part in enumerate(references):
         own = ifft_centred(slices[s], (1,)).transpose(2, 0, 1)
@@ -138,15 +134,24 @@ def separate(
     return found
 
 
+def _common_lines(lattice: NDArray[np.intp], references: list[KSpace]) -> NDArray[np.intp]:
+    """Lines of the lattice that all references hold: the longest run of neighbours on the lattice."""
+    held = np.all([np.isin(lattice, part.ky) for part in references], axis=0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(int), [0]])))
+    runs = edges.reshape(-1, 2)
+    longest = runs[np.argmax(runs[:, 1] - runs[:, 0])] if len(runs) else np.zeros(2, int)
+    if longest[1] - longest[0] < 2 * _KERNEL[1]:
+        raise ValueError(
+            f"single-band references must hold at least {2 * _KERNEL[1]} neighbouring lines of the imaging "
+            f"readouts; got {int(longest[1] - longest[0])}. Acquire more reference lines."
+        )
+    return np.asarray(lattice[longest[0] : longest[1]])
+
+
 def _to_k(part: KSpace, lattice: NDArray[np.intp], turns: NDArray[np.float64]) -> Complex:
     """k-space (coil, kx, line of the lattice), each line turned back by `turns` of its ky."""
-    row = np.full(part.shape[2], -1, np.intp)
+    row = np.zeros(part.shape[2], np.intp)
     row[part.ky] = np.arange(len(part.ky))
-    if (row[lattice] < 0).any():
-        raise ValueError(
-            f"single-band references must hold all lines of the imaging readouts; line "
-            f"{int(lattice[np.argmin(row[lattice])])} is missing. Acquire references with the same lines."
-        )
     lines = part.lines[row[lattice]] * np.exp(2j * np.pi * turns[lattice]).astype(np.complex64)[:, None, None]
     return fft_centred(lines.transpose(1, 2, 0), (1,))
 
@@ -164,11 +169,17 @@ def _joined(
     )
 
 
-def _patches(k: Complex, size: tuple[int, int]) -> Complex:
-    """Neighbourhoods (coil * taps, points) of every point of k-space (coil, kx, ky), zero beyond."""
-    padded = np.pad(k, ((0, 0), (size[0] // 2,) * 2, (size[1] // 2,) * 2))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=(1, 2))
+def _patches(k: Complex, size: tuple[int, int], *, pad: bool) -> Complex:
+    """Neighbourhoods (coil * taps, points) of k-space (coil, kx, ky): of the inner points, or zero beyond."""
+    if pad:
+        k = np.pad(k, ((0, 0), (size[0] // 2,) * 2, (size[1] // 2,) * 2))
+    windows = np.lib.stride_tricks.sliding_window_view(k, size, axis=(1, 2))
     return np.asarray(windows.transpose(0, 3, 4, 1, 2).reshape(len(k) * size[0] * size[1], -1))
+
+
+def _inner(k: Complex, size: tuple[int, int]) -> Complex:
+    a, b = size[0] // 2, size[1] // 2
+    return np.asarray(k[..., a : k.shape[-2] - a, b : k.shape[-1] - b])
 
 
 def fit_slice_kernels(
@@ -180,18 +191,19 @@ def fit_slice_kernels(
     ----------
     references
         Single-band k-space of each slice with the phases of the simultaneous acquisition,
-        (slice, coil, kx, ky).
+        (slice, coil, kx, ky); whole or a block of it.
     size
-        Kernel along (kx, ky).
+        Kernel along (kx, ky), odd.
     regularisation
         Tikhonov term relative to the mean diagonal of the normal matrix.
     """
     normal: NDArray[np.complex128] | float = 0.0
     right = []
     for k in references:
-        a = _patches(k, size)
+        a = _patches(k, size, pad=False)
+        target = _inner(k, size).reshape(len(k), -1)
         normal = normal + (a.conj() @ a.T).astype(np.complex128)
-        right.append((a.conj() @ k.reshape(len(k), -1).T).astype(np.complex128))
+        right.append((a.conj() @ target.T).astype(np.complex128))
     matrix = np.asarray(normal)
     matrix[np.diag_indices_from(matrix)] += regularisation * np.trace(matrix).real / len(matrix)
     solution = np.linalg.solve(matrix, np.concatenate(right, axis=1))
@@ -201,5 +213,16 @@ def fit_slice_kernels(
 
 def apply_slice_kernels(k: Complex, kernels: Complex, *, size: tuple[int, int] = _KERNEL) -> Complex:
     """Slices (slice, coil, kx, ky) from k-space (coil, kx, ky) that holds their sum."""
-    patches = _patches(k, size)
+    patches = _patches(k, size, pad=True)
     return np.asarray(np.stack([(w @ patches).reshape(k.shape) for w in kernels]))
+
+
+def slice_leakage(references: Complex, kernels: Complex, *, size: tuple[int, int] = _KERNEL) -> list[float]:
+    """Norm of what each kernel makes of the other slices' references, relative to its own slice's."""
+    leaked = []
+    for s, kernel in enumerate(kernels):
+        rest = references.sum(axis=0) - references[s]
+        through = kernel @ _patches(rest, size, pad=False)
+        own = float(np.linalg.norm(_inner(references[s], size)))
+        leaked.append(float(np.linalg.norm(through)) / max(own, 1e-30))
+    return leaked

@@ -128,7 +128,11 @@ class Job:
             imaging = rows[~np.isin(rows, only)]
             group = MultibandGroup.find(self.raw, imaging, only, self.grid)
             lines = [self.kspace(part) for part in (imaging, *group.references)]
-            for row, kspace in separate(group, lines[0], lines[1:], self.grid, self.record):
+            try:
+                parts = separate(group, lines[0], lines[1:], self.record)
+            except ValueError as error:
+                raise RawDataError(f"{self.raw.source}: {error}") from None
+            for row, kspace in parts:
                 images.append(self.cartesian(kspace, int(self.raw.heads["slice"][row])))
                 first.append(row)
         heads = self.raw.heads[first]

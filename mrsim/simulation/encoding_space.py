@@ -8,6 +8,8 @@ import numpy as np
 
 from .rawdata import RawData
 
+_KINDS = ("epi", "radial", "spiral")
+"""Trajectories that the sequence names itself."""
 _UNENCODED_FOV = 5e-3
 """Extent given to an axis without encoding where the sequence does not tell the slice [m]."""
 _UNKNOWN_FOV = 0.25
@@ -35,7 +37,11 @@ class Encoding:
         self._k_max = _k_reach(raw)
         self.samples = max(readouts.offsets[p].shape[0] for p in set(readouts.pattern.tolist()))
         self.labelled = "LIN" in raw.sequence.labels
-        self.cartesian = _along_read(raw) and (self.labelled or _equal_lines(raw))
+        told = str(definitions.get("Trajectory", ""))
+        self.cartesian = (
+            _along_read(raw) and (self.labelled or _equal_lines(raw)) and told in ("", "cartesian")
+        )
+        self.kind = "cartesian" if self.cartesian else told if told in _KINDS else "other"
         self.oversampling = numbers(definitions.get("ReadoutOversampling", 1.0))[0]
         self.lines, self.partitions = self._counters(raw)
         self.slices, self.repetitions, self.slice_shift = self._stack(raw)
@@ -47,7 +53,11 @@ class Encoding:
         else:
             # An asymmetric echo has fewer samples than the matrix it is encoded on.
             wide = round(matrix[0]) if matrix[0] >= self.samples else self.samples
-        self.encoded_x = wide if self.cartesian else round(matrix[0])
+        if self.kind in ("radial", "spiral"):
+            # Samples may be denser along an arm, but the field of view is what the arms together resolve.
+            matrix, self.oversampling = (matrix[0] / self.oversampling, *matrix[1:]), 1.0
+        self.encoded_x = wide if self.cartesian else max(round(matrix[0]), 1)
+        self.encoded_fov = (self.fov[0] * self.oversampling, *self.fov[1:])
         self.matrix = tuple(max(round(m), 1) for m in matrix)
         self.recon = tuple(max(round(m), 1) for m in numbers(definitions.get("MatrixRecon", matrix)))
         self.center = (
@@ -77,7 +87,11 @@ class Encoding:
         count = raw.sequence.adc_blocks.size
         shift = np.zeros((count, 3))
         if raw.sequence.labels or raw.sequence.rf_blocks.size == 0:
-            return raw.sequence.label("SLC"), raw.sequence.label("REP"), shift
+            number = raw.sequence.label("SLC")
+            told = numbers(raw.sequence.definitions.get("SlicePositions", ()))
+            if len(told) > number.max(initial=0):
+                shift[:, 2] = np.asarray(told)[number]
+            return number, raw.sequence.label("REP"), shift
         where = _excited_planes(raw)
         planes, rank = np.unique(np.round(where, 6), axis=0, return_inverse=True)
         slices, repetitions = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -126,10 +140,14 @@ class Encoding:
         )
 
     def trajectories(self, raw: RawData) -> dict[int, np.ndarray]:
-        """Logical k of non-Cartesian readouts in units of 1/FOV, float32 (samples * 3,) per ADC event."""
+        """Logical k of non-Cartesian readouts as demanded, float32 (samples * 3,) per ADC event.
+
+        In units of 1 / encoded field of view. What a real gradient system makes of it stays unknown to the
+        reconstruction.
+        """
         if self.cartesian:
             return {}
-        fov = np.asarray(self.fov)
+        fov = np.asarray(self.encoded_fov)
         return {
             int(i): (_positions(raw, n) * fov).astype(np.float32).reshape(-1)
             for n, i in enumerate(raw.readouts.adc)
@@ -151,7 +169,7 @@ def _k_reach(raw: RawData) -> np.ndarray:
 
 def _positions(raw: RawData, readout: int) -> np.ndarray:
     r = raw.readouts
-    return np.asarray(r.base[readout] + r.offsets[r.pattern[readout]])
+    return np.asarray((r.base[readout] + r.offsets[r.pattern[readout]])[:, :3])
 
 
 def _along_read(raw: RawData) -> bool:

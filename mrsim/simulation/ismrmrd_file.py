@@ -6,19 +6,16 @@ World RAS [m] becomes the format's patient LPS [mm] here and nowhere else.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .constants import GAMMA_BAR
-from .encoding_space import Encoding, numbers
+from .encoding_space import Encoding
+from .ismrmrd_header import RAS_TO_LPS, header
 from .rawdata import RawData
 
-_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 # Bits as of the ISMRMRD constants, flag n is bit n - 1.
 _FLAGS = {
     "NOISE": 18,
@@ -26,7 +23,7 @@ _FLAGS = {
     "REF_AND_IMAGE": 20,
     "LAST_IN_MEASUREMENT": 24,
     "REVERSE": 21,
-    "NAV": 22,
+    "PHASE_CORRECTION": 23,
 }
 
 
@@ -39,8 +36,9 @@ def _flags(raw: RawData) -> np.ndarray:
     flags |= np.where(noise, np.uint64(1 << _FLAGS["NOISE"]), np.uint64(0))
     flags |= np.where(reference & ~imaging & ~noise, np.uint64(1 << _FLAGS["REF_ONLY"]), np.uint64(0))
     flags |= np.where(reference & imaging & ~noise, np.uint64(1 << _FLAGS["REF_AND_IMAGE"]), np.uint64(0))
-    flags |= np.where(sequence.label("NAV") > 0, np.uint64(1 << _FLAGS["NAV"]), np.uint64(0))
-    # Label REV asks the reconstruction to flip; an EPI line runs backwards in k when its samples fall.
+    # Pulseq's navigators are the unencoded lines of an echo train that align its odd and even lines.
+    correct = sequence.label("NAV") > 0
+    flags |= np.where(correct, np.uint64(1 << _FLAGS["PHASE_CORRECTION"]), np.uint64(0))
     flags |= np.where(sequence.label("REV") > 0, np.uint64(1 << _FLAGS["REVERSE"]), np.uint64(0))
     flags[-1] |= np.uint64(1 << _FLAGS["LAST_IN_MEASUREMENT"])
     return flags
@@ -64,9 +62,9 @@ def _heads(raw: RawData, encoding: Encoding, dtype: np.dtype[Any]) -> np.ndarray
     heads["center_sample"][raw.readouts.adc] = _center_samples(raw)
     p = raw.prescription
     axes = np.stack([p.read_dir, p.phase_dir, p.slice_dir])
-    heads["position"] = (np.asarray(p.center) + encoding.slice_shift @ axes) * _RAS_TO_LPS * 1e3
+    heads["position"] = (np.asarray(p.center) + encoding.slice_shift @ axes) * RAS_TO_LPS * 1e3
     for name in ("read_dir", "phase_dir", "slice_dir"):
-        heads[name] = np.asarray(getattr(p, name)) * _RAS_TO_LPS
+        heads[name] = np.asarray(getattr(p, name)) * RAS_TO_LPS
     idx = heads["idx"]
     idx["kspace_encode_step_1"], idx["kspace_encode_step_2"] = encoding.lines, encoding.partitions
     idx["slice"], idx["repetition"] = encoding.slices, encoding.repetitions
@@ -88,116 +86,6 @@ def _center_samples(raw: RawData) -> np.ndarray:
         k = np.abs(base + r.offsets[int(pattern)][:, 0])
         found[n] = np.flatnonzero(k <= k.min() + 1e-3 * max(float(k.max()), 1e-9) / k.size)[-1]
     return np.asarray(found[which.reshape(-1)])
-
-
-def _limit(x: Any, values: np.ndarray, center: int) -> Any:
-    return x.limitType(minimum=int(values.min()), maximum=int(values.max()), center=center)
-
-
-def _parallel(x: Any, raw: RawData, encoding: Encoding) -> Any:
-    reference = (raw.sequence.label("REF") > 0).any()
-    mode = x.calibrationModeType.EMBEDDED if reference else x.calibrationModeType.OTHER
-    first, second = encoding.acceleration
-    return x.parallelImagingType(
-        accelerationFactor=x.accelerationFactorType(
-            kspace_encoding_step_1=first, kspace_encoding_step_2=second
-        ),
-        calibrationMode=mode,
-    )
-
-
-def _sequence_parameters(x: Any, definitions: dict[str, Any]) -> Any:
-    def milliseconds(name: str) -> list[float]:
-        return [round(v * 1e3, 6) for v in numbers(definitions[name])] if name in definitions else []
-
-    return x.sequenceParametersType(
-        TR=milliseconds("TR"),
-        TE=milliseconds("TE"),
-        TI=milliseconds("TI"),
-        flipAngle_deg=[round(math.degrees(v), 6) for v in numbers(definitions.get("FlipAngle", ()))],
-        sequence_type=str(definitions.get("SequenceKind", definitions.get("Name", "unknown"))),
-        echo_spacing=milliseconds("EchoSpacing"),
-    )
-
-
-def _space(x: Any, matrix: tuple[int, ...], fov: tuple[float, ...]) -> Any:
-    names = ("x", "y", "z")
-    return x.encodingSpaceType(
-        matrixSize=x.matrixSizeType(**{n: int(m) for n, m in zip(names, matrix, strict=True)}),
-        fieldOfView_mm=x.fieldOfViewMm(**{n: float(f) * 1e3 for n, f in zip(names, fov, strict=True)}),
-    )
-
-
-def _user_parameters(x: Any, raw: RawData) -> Any:
-    definitions = raw.sequence.definitions
-    doubles = {"gamma_bar_hz_per_t": GAMMA_BAR}
-    if "PartialFourier" in definitions:
-        doubles["partial_fourier"] = min(numbers(definitions["PartialFourier"]))
-    text = json.dumps(raw.recipe, sort_keys=True, allow_nan=False)
-    return x.userParametersType(
-        userParameterDouble=[x.userParameterDoubleType(name=k, value=v) for k, v in doubles.items()],
-        userParameterString=[x.userParameterStringType(name="mrsim_recipe", value=text)],
-    )
-
-
-def _encoding_limits(x: Any, raw: RawData, encoding: Encoding) -> Any:
-    wide = encoding.encoded_x
-    labels = {"average": "AVG", "contrast": "ECO", "set": "SET"}
-    return x.encodingLimitsType(
-        kspace_encoding_step_0=x.limitType(minimum=0, maximum=wide - 1, center=wide // 2),
-        kspace_encoding_step_1=_limit(x, encoding.lines, encoding.center[0]),
-        kspace_encoding_step_2=_limit(x, encoding.partitions, encoding.center[1]),
-        slice=_limit(x, encoding.slices, 0),
-        repetition=_limit(x, encoding.repetitions, 0),
-        **{name: _limit(x, raw.sequence.label(label), 0) for name, label in labels.items()},
-    )
-
-
-def _system(x: Any, raw: RawData) -> Any:
-    scanner = raw.scanner
-    return x.acquisitionSystemInformationType(
-        systemVendor=scanner.manufacturer,
-        systemModel=scanner.model,
-        systemFieldStrength_T=scanner.b0,
-        relativeReceiverNoiseBandwidth=1.0,
-        receiverChannels=raw.channels,
-        coilLabel=[
-            x.coilLabelType(coilNumber=i, coilName=f"{scanner.receive.coil}:{i + 1}")
-            for i in range(raw.channels)
-        ],
-        institutionName=scanner.institution,
-        stationName=scanner.station,
-    )
-
-
-def header(raw: RawData) -> str:
-    """ISMRMRD XML header of the raw data."""
-    import ismrmrd.xsd as x
-
-    encoding = Encoding(raw)
-    definitions = raw.sequence.definitions
-    wide = (encoding.fov[0] * encoding.oversampling, *encoding.fov[1:])
-    document = x.ismrmrdHeader(
-        version=1,
-        measurementInformation=x.measurementInformationType(
-            patientPosition=x.patientPositionType.HFS, protocolName=str(definitions.get("Name", "unknown"))
-        ),
-        acquisitionSystemInformation=_system(x, raw),
-        experimentalConditions=x.experimentalConditionsType(H1resonanceFrequency_Hz=round(raw.scanner.f0)),
-        encoding=[
-            x.encodingType(
-                encodedSpace=_space(x, (encoding.encoded_x, *encoding.matrix[1:]), wide),
-                reconSpace=_space(x, encoding.recon, encoding.fov),
-                encodingLimits=_encoding_limits(x, raw, encoding),
-                trajectory=x.trajectoryType.CARTESIAN if encoding.cartesian else x.trajectoryType.OTHER,
-                parallelImaging=_parallel(x, raw, encoding),
-                echoTrainLength=round(numbers(definitions.get("TurboFactor", 1))[0]),
-            )
-        ],
-        sequenceParameters=_sequence_parameters(x, definitions),
-        userParameters=_user_parameters(x, raw),
-    )
-    return str(document.toXML())
 
 
 def write_ismrmrd(path: str | Path, raw: RawData) -> None:
