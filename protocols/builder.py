@@ -15,10 +15,12 @@ from .epi import compose_epi
 from .gre import compose_gre
 from .mprage import compose_mprage
 from .protocol import Protocol
+from .radial import compose_radial
 from .readout import NOISE_SAMPLES
 from .report import BuildReport
 from .scanner import Scanner
 from .selection import slice_definitions
+from .spiral import compose_spiral
 from .tse import compose_tse
 
 _COMPOSERS = {
@@ -27,7 +29,10 @@ _COMPOSERS = {
     "mprage": compose_mprage,
     "mp2rage": compose_mprage,
     "tse": compose_tse,
+    "se": compose_tse,
     "epi": compose_epi,
+    "radial": compose_radial,
+    "spiral": compose_spiral,
 }
 
 
