@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .attribute_command import attribute
 from .guard import guarded
 from .library_commands import list_library, show
 from .run_commands import report, run, status
@@ -54,6 +55,7 @@ for _verb, _panel in (
     (run, _STUDY),
     (status, _STUDY),
     (report, _STUDY),
+    (attribute, _STUDY),
     (simulate, _STAGES),
     (recon, _STAGES),
     (harmonize, _STAGES),

@@ -178,7 +178,7 @@ class Attribution:
         return float(np.max(np.divide(gap, size, out=np.zeros_like(gap), where=size > 0.0), initial=0.0))
 
     def pairs_for(self, relative_error: float) -> FloatArray:
-        """Return the pairs at which the largest standard error would be this part of the total, (measure,)."""
+        """Return the pairs at which the largest error would be this part of the total, (measure,)."""
         worst = np.abs(_ratio(self.standard_error, self.total)).max(axis=0)
         return np.asarray(np.ceil(self.pairs * (worst / relative_error) ** 2))
 

@@ -89,10 +89,10 @@ def plan_study(study: Study, libraries: Libraries, stages: Mapping[str, Stage]) 
     Plan
         All cells, each after its inputs.
     """
-    return _StudyPlanner(study, libraries, stages).plan()
+    return StudyPlanner(study, libraries, stages).plan()
 
 
-class _StudyPlanner:
+class StudyPlanner:
     """Adds the cells of a study, one kind after the other."""
 
     def __init__(self, study: Study, libraries: Libraries, stages: Mapping[str, Stage]) -> None:
@@ -110,8 +110,8 @@ class _StudyPlanner:
 
     def plan(self) -> Plan:
         """Add everything and return the plan."""
-        phantoms = [self._phantom(number) for number in range(1, self.study.cohort.subjects + 1)]
-        maps = [self._maps(phantom) for phantom in phantoms]
+        phantoms = [self.phantom(number) for number in range(1, self.study.cohort.subjects + 1)]
+        maps = [self.maps(phantom) for phantom in phantoms]
         images: list[_Image] = []
         truth: list[_Image] = []
         for phantom, known in zip(phantoms, maps, strict=True):
@@ -142,7 +142,8 @@ class _StudyPlanner:
         """Grid of the analysis [m]: that of the finest images."""
         return 1e-3 * min(protocol.voxel_size_mm or 1.0 for protocol in self.study.protocols)
 
-    def _maps(self, phantom: Cell) -> Cell:
+    def maps(self, phantom: Cell) -> Cell:
+        """Add what a real study would know of a subject, on the analysis grid."""
         return self.builder.add(
             "maps",
             {"subject": phantom.key["subject"]},
@@ -164,7 +165,8 @@ class _StudyPlanner:
         voxel_size = None if protocol.voxel_size_mm is None else protocol.voxel_size_mm * 1e-3
         return self.libraries.card(name, voxel_size)
 
-    def _phantom(self, number: int) -> Cell:
+    def phantom(self, number: int) -> Cell:
+        """Add a subject, by number from 1."""
         cohort = self.study.cohort
         subject = self.study.subjects[number - 1]
         files: dict[str, InputFile] = {}
@@ -415,7 +417,7 @@ class _StudyPlanner:
             {
                 "title": self.study.title,
                 "example_subject": example,
-                "study": self.study.record(),
+                "study": self.study.model_dump(mode="json", exclude={"attribution"}),
                 "scanners": self.scanners,
                 "cards": {f"{label}/{contrast}": card for (label, contrast), card in self.cards.items()},
                 "recipe": {"plan": so_far.digest, "cells": len(so_far) + 1, "seed": self.study.study.seed},

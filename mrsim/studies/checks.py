@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .attribute_causes import CAUSES
 from .problems import did_you_mean
 from .study import (
+    AttributionSection,
     CohortSection,
     HarmonizerSection,
     ProtocolSection,
@@ -145,6 +147,50 @@ def _example_subject(sections: Sections) -> Iterator[Finding]:
         )
 
 
+def _attribution_scanners(sections: Sections) -> Iterator[Finding]:
+    wanted: AttributionSection = sections["attribution"]
+    labels = [scanner.label for scanner in sections["scanners"]]
+    for index, label in enumerate(wanted.scanners or ()):
+        if label not in labels:
+            yield (
+                f"attribution.scanners.{index}",
+                f"must be the label of one of the scanners; got {label!r}",
+                did_you_mean(label, labels),
+            )
+    if wanted.scanners is not None and len(set(wanted.scanners)) < 2:
+        yield "attribution.scanners", "must be two different scanners", "Name the reference first."
+
+
+def _attribution_contrast(sections: Sections) -> Iterator[Finding]:
+    wanted: AttributionSection = sections["attribution"]
+    known = [protocol.contrast for protocol in sections["protocols"]]
+    if wanted.contrast is not None and wanted.contrast not in known:
+        yield (
+            "attribution.contrast",
+            f"{wanted.contrast!r} is not acquired in this study",
+            f"Acquired: {', '.join(known)}",
+        )
+
+
+def _attribution_subject(sections: Sections) -> Iterator[Finding]:
+    wanted: AttributionSection = sections["attribution"]
+    cohort: CohortSection = sections["cohort"]
+    if wanted.subject > cohort.subjects:
+        yield (
+            "attribution.subject",
+            f"must not exceed cohort.subjects = {cohort.subjects}; got {wanted.subject}",
+            "",
+        )
+
+
+def _attribution_causes(sections: Sections) -> Iterator[Finding]:
+    wanted: AttributionSection = sections["attribution"]
+    for index, name in enumerate(wanted.causes):
+        if name not in CAUSES:
+            yield f"attribution.causes.{index}", f"unknown cause {name!r}", did_you_mean(name, list(CAUSES))
+    yield from _unique("attribution", "causes", wanted.causes)
+
+
 def _size(sections: Sections) -> Iterator[Finding]:
     cohort: CohortSection = sections["cohort"]
     repeats = sum(scanner.repeats for scanner in sections["scanners"])
@@ -168,4 +214,8 @@ CHECKS = (
     Check(needs=("cohort",), find=_age_range),
     Check(needs=("cohort", "report"), find=_example_subject),
     Check(needs=("cohort", "scanners", "protocols"), find=_size),
+    Check(needs=("attribution", "scanners"), find=_attribution_scanners),
+    Check(needs=("attribution", "protocols"), find=_attribution_contrast),
+    Check(needs=("attribution", "cohort"), find=_attribution_subject),
+    Check(needs=("attribution",), find=_attribution_causes),
 )

@@ -29,6 +29,8 @@ def from_record(cls: type[T], data: Mapping[str, Any]) -> T:
 
 
 def _restored(hint: Any, value: Any) -> Any:
+    import numpy as np
+
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if value is None:
         return None
@@ -37,6 +39,8 @@ def _restored(hint: Any, value: Any) -> Any:
         return _restored(inner[0], value) if len(inner) == 1 else value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_record(hint, value)
+    if hint is np.ndarray or origin is np.ndarray:
+        return np.asarray(value)
     if origin is tuple:
         item = arguments[0] if arguments else Any
         return tuple(_restored(item, v) for v in value)

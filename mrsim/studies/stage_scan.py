@@ -88,16 +88,12 @@ def records(ctx: StageContext) -> tuple["Scanner", "Protocol"]:
 
 def visit(ctx: StageContext, scanner: "Scanner", head: "Phantom") -> "Session":
     """Session of a scan: all contrasts of one run share one visit; the counterfactual has a nominal one."""
-    import numpy as np
-
     from mrsim.simulation import Session, draw_session
 
     if ctx.key["session"] == TRUTH_SESSION:
         return Session()
     key = {name: ctx.key[name] for name in ("subject", "session", "run")}
-    index = np.argwhere(head.brain_mask()).mean(axis=0)
-    pivot = head.affine[:3, :3] @ index + head.affine[:3, 3]
-    return draw_session(scanner, seeds.stream(ctx.seed, "visit", key), pivot=pivot)
+    return draw_session(scanner, seeds.stream(ctx.seed, "visit", key), pivot=brain_centroid(head))
 
 
 def scan(ctx: StageContext) -> None:
@@ -116,7 +112,7 @@ def scan(ctx: StageContext) -> None:
     session = visit(ctx, scanner, head)
     prescription = card.prescription()
     # The technologist centres the field of view on the head; repositioning is what this misses.
-    prescription = replace(prescription, center=_head_center(head))
+    prescription = replace(prescription, center=head_center(head))
     o = ctx.params["options"]
     options = SimulationOptions(
         channels=o["coils"],
@@ -131,7 +127,15 @@ def scan(ctx: StageContext) -> None:
     (ctx.out_dir / "session.json").write_bytes(pretty_json(recipe))
 
 
-def _head_center(head: "Phantom") -> "np.ndarray[Any, Any]":
+def brain_centroid(head: "Phantom") -> "np.ndarray[Any, Any]":
+    """Centre of gravity of the brain [m], head frame: what repositioning turns about."""
+    import numpy as np
+
+    index = np.argwhere(head.brain_mask()).mean(axis=0)
+    return np.asarray(head.affine[:3, :3] @ index + head.affine[:3, 3])
+
+
+def head_center(head: "Phantom") -> "np.ndarray[Any, Any]":
     """Centre of the box around the brain [m], head frame."""
     import numpy as np
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from . import stage_evaluate, stage_harmonize, stage_report, stage_scan
+from . import attribute_stages, stage_evaluate, stage_harmonize, stage_report, stage_scan
 from .stage import MIB, Cost, Stage
 
 _HEAD = 0.18 * 0.23 * 0.21
@@ -67,6 +67,10 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(name="evaluate", version="2", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
         Stage(name="dataset", version="2", run=stage_report.dataset, cost=_fixed(0.1, 200)),
+        Stage(name="attribute_scan", version="1", run=attribute_stages.scan, cost=attribute_stages.scan_cost),
+        Stage(
+            name="attribution", version="1", run=attribute_stages.attribution, cost=_fixed(10.0, 800, 4 * MIB)
+        ),
         Stage(name="report", version="2", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),
     )
 }

@@ -224,6 +224,26 @@ class ReportSection(Section):
     example_subject: int = Field(default=1, ge=1, le=MAX_SUBJECTS)
 
 
+class AttributionSection(Section):
+    """``[attribution]``: what `mrsim attribute` splits into its causes; other verbs pass over it."""
+
+    scanners: Annotated[tuple[Label, ...], Field(strict=False, min_length=2, max_length=2)] | None = Field(
+        default=None, description="labels of the two scanners, the reference first; the study's two"
+    )
+    contrast: Contrast | None = Field(default=None, description="which images; the first protocol's")
+    subject: int = Field(default=1, ge=1, le=MAX_SUBJECTS, description="whose head, by number")
+    causes: Annotated[tuple[Line, ...], Field(strict=False, max_length=64)] = Field(
+        default=(), description="those to tell apart, the others stay off; all that act when absent"
+    )
+    permutations: int = Field(
+        default=16, ge=4, le=100_000, description="orders sampled for Shapley values, in antithetic pairs"
+    )
+    measures: Annotated[
+        tuple[Literal["image", "features"], ...], Field(strict=False, min_length=1, max_length=2)
+    ] = ("image", "features")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
 class Study(Section):
     """One study: everything that a run needs to know, in one file."""
 
@@ -236,6 +256,7 @@ class Study(Section):
     harmonizers: Annotated[tuple[HarmonizerSection, ...], Field(strict=False, max_length=200)] = ()
     evaluation: EvaluationSection = EvaluationSection()
     report: ReportSection = ReportSection()
+    attribution: AttributionSection = AttributionSection()
 
     @property
     def subjects(self) -> tuple[str, ...]:

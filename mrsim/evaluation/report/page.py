@@ -66,7 +66,11 @@ def build_report(data: ReportData) -> str:
 
 def write_report(path: Path | str, data: ReportData) -> None:
     """Write the report under a temporary name in the target folder, then rename it."""
-    target, text = Path(path), build_report(data)
+    write_page(Path(path), build_report(data))
+
+
+def write_page(target: Path, text: str) -> None:
+    """Write a page so that its file is there whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     try:
@@ -81,26 +85,32 @@ def write_report(path: Path | str, data: ReportData) -> None:
         raise
 
 
-def _render(context: Mapping[str, Any]) -> str:
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Return a template of this folder, filled."""
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(_asset("template.html.j2")).render(context)
+    return environment.from_string(asset(template)).render(context)
 
 
-def _asset(name: str) -> str:
+def _render(context: Mapping[str, Any]) -> str:
+    return render("template.html.j2", context)
+
+
+def asset(name: str) -> str:
+    """Return the text of a file of this folder."""
     return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _context(data: ReportData) -> dict[str, Any]:
-    script = _asset("page.js")
+    script = asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     paragraphs, citations = boilerplate(data)
     return {
         "data": data,
-        "style": _asset("page.css"),
+        "style": asset("page.css"),
         "script": script,
         "script_hash": f"sha256-{digest}",
         "verdict": verdict(data),

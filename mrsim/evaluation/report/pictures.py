@@ -228,7 +228,7 @@ class _Painter:
         own, aim = (self.cut(i.data, plane).astype(np.float64) for i in (image, target))
         error = slope * own + intercept - aim * self._percent(target)
         inside = self.cut(self.mask, plane) & np.isfinite(error)
-        picture = _diverging(np.where(inside, error, 0.0) / DIFFERENCE_RANGE)
+        picture = diverging(np.where(inside, error, 0.0) / DIFFERENCE_RANGE)
         picture[~inside] = 255.0
         return Cell(uri=self._encode(np.round(picture).astype(np.uint8)), alt=name, note=f"rms {size:.1f} %")
 
@@ -263,7 +263,7 @@ class _Painter:
         return data_uri(buffer.getvalue(), "image/webp")
 
 
-def _diverging(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def diverging(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return RGB (..., 3) in 0..255 of values in -1..1."""
     place = (np.clip(values, -1.0, 1.0) + 1.0) / 2.0 * (len(_DIVERGING) - 1)
     knots = np.arange(len(_DIVERGING))
