@@ -92,6 +92,7 @@ class Composer:
         self.raster = limits.raster
         self.block_raster = limits.block_raster
         self._traps: dict[tuple[float, float, float, float], int] = {}
+        self._uses: dict[tuple[tuple[float, ...], str], int] = {}
         self._labels: dict[tuple[tuple[str, int], ...], int] = {}
 
     def trapezoid(self, area: float) -> Trapezoid:
@@ -135,7 +136,17 @@ class Composer:
         played.freq_offset = frequency
         # The shapes of a pulse are stored once: later copies carry their numbers.
         number, event.shape_IDs = self.seq.register_rf_event(played)
-        return int(number)
+        return self._with_use(int(number), event.use[0])
+
+    def _with_use(self, number: int, use: str) -> int:
+        """Event number of the same pulse with a use of its own: pypulseq merges equal pulses of any use."""
+        library = self.seq.rf_library
+        data = tuple(library.data[number])
+        if (data, library.type[number]) not in self._uses:
+            self._uses[data, library.type[number]] = number
+        if (data, use) not in self._uses:
+            self._uses[data, use] = int(library.insert(0, data, use))
+        return self._uses[data, use]
 
     def adc(self, *, num: int, dwell: float, delay: float, phase: float = 0.0) -> int:
         """Event number of a readout."""

@@ -56,13 +56,17 @@ def partition_lines(protocol: Protocol) -> Index:
     return np.arange(first, count, dtype=np.int64)
 
 
+def in_ellipse(line: Index, partition: Index, counts: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether (phase, partition) pairs lie inside the ellipse that the matrix spans."""
+    radii = [2.0 * (i - n // 2) / n for i, n in zip((line, partition), counts, strict=True)]
+    return np.asarray(np.hypot(*radii) <= 1.0 + 1e-9)
+
+
 def inside_shutter(protocol: Protocol, line: int, partition: int) -> bool:
-    """Whether a (phase, partition) pair lies inside the elliptical shutter, where the card has one."""
+    """Whether a (phase, partition) pair is read: always, or inside the card's elliptical shutter."""
     if not protocol.acceleration.elliptical:
         return True
-    counts = protocol.geometry.matrix[1:]
-    radii = [2.0 * (i - n // 2) / n for i, n in zip((line, partition), counts, strict=True)]
-    return math.hypot(*radii) <= 1.0 + 1e-9
+    return bool(in_ellipse(np.array(line), np.array(partition), protocol.geometry.matrix[1:]))
 
 
 def skipped(count: int, fraction: float) -> int:
@@ -120,7 +124,15 @@ class EchoOrder:
     center: int
 
 
-def echo_order(line: Index, partition: Index, counts: tuple[int, int], turbo: int, center: int) -> EchoOrder:
+def echo_order(
+    line: Index,
+    partition: Index,
+    counts: tuple[int, int],
+    turbo: int,
+    center: int,
+    *,
+    elliptical: bool = False,
+) -> EchoOrder:
     """Spread (ky, kz) pairs over echo trains so that the k-space centre falls on one echo.
 
     The pairs are ranked along ky (kz breaks ties), so that signal varies smoothly and monotonically
@@ -137,8 +149,13 @@ def echo_order(line: Index, partition: Index, counts: tuple[int, int], turbo: in
         Echoes per shot.
     center : int
         Wanted echo of the k-space centre.
+    elliptical : bool
+        Leave out the corners of the (phase, partition) plane.
     """
     ky, kz = (grid.ravel() for grid in np.meshgrid(line, partition, indexing="ij"))
+    if elliptical:
+        kept = in_ellipse(ky, kz, counts)
+        ky, kz = ky[kept], kz[kept]
     rank = int(np.flatnonzero((ky == counts[0] // 2) & (kz == counts[1] // 2))[0])
     shots = max(1, math.ceil(ky.size / turbo))
     while (start := _first_slot(shots, turbo, center, rank, ky.size)) is None:

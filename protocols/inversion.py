@@ -74,6 +74,17 @@ class Inversion:
         Card field of this time, for messages.
     ahead : float
         Slice-select area that the next pulse plays before its centre [1/m]; it is prepared here.
+    spoiler : int
+        Multiples of the spoiler moment after the pulse.
+
+    Attributes
+    ----------
+    duration : float
+        Length of the block [s].
+    ti : float
+        Realised inversion time [s].
+    lead : float
+        Time from the start of the block to the event that TI counts to [s].
 
     Raises
     ------
@@ -91,6 +102,7 @@ class Inversion:
         ti: float | None = None,
         name: str = "timing.ti",
         ahead: float = 0.0,
+        spoiler: int = INVERSION_SPOILER,
     ) -> None:
         ti = protocol.timing.ti if ti is None else ti
         if ti is None:
@@ -98,13 +110,14 @@ class Inversion:
         event = inversion_event(composer, protocol)
         center = float(event.delay + event.center)
         start = composer.rf_end(event)
-        area = INVERSION_SPOILER * moment
+        area = spoiler * moment
         shape, lobe = composer.trapezoid(area), composer.trapezoid(ahead)
         shortest = up(start + max(shape.duration, lobe.duration if ahead else 0.0), composer.block_raster)
         duration = down(ti - lead + center + 0.5 * composer.block_raster, composer.block_raster)
         if duration < shortest - 1e-9:
             raise BuildError(f"{name} must be at least {shortest - center + lead:.6f} s; got {ti} s")
         self.duration = duration
+        self.lead = duration + lead
         self.ti = float(duration - center + lead)
         self._row = {
             "rf": composer.rf(event),

@@ -34,6 +34,9 @@ class BuildReport:
     ti_first, recovery : float or None
         Inversion to the first excitation of the train (TI as GE counts it for an IR-FSPGR), and the time
         from the end of the last train to the next shot [s].
+    effective_te : float or None
+        Contrast-equivalent TE of a spin-echo train [s], as GE and Philips report it (see
+        `refocusing.effective_te`).
     extra : dict
         Further entries of [DEFINITIONS] that only some families have, under their file names, in SI
         units: EchoTimes, InversionTimes, FlipAngles, SlicePositions, EffectiveTE, ...
@@ -55,4 +58,5 @@ class BuildReport:
     rf_spoil_increment: float
     ti_first: float | None = None
     recovery: float | None = None
+    effective_te: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
