@@ -109,7 +109,7 @@ def attribute(
     from mrsim.studies.problems import InputError
     from mrsim.studies.progress import choose_reporter
     from mrsim.studies.runner import RunOptions
-    from mrsim.studies.stages import STAGES
+    from mrsim.studies.stages import ATTRIBUTION_STAGES
     from mrsim.studies.template import study_path
 
     choices = Choices(
@@ -118,13 +118,13 @@ def attribute(
     )  # fmt: skip
     if out is None and not dry_run:
         raise InputError.single(file="--out", cause="is required", remedy="Or give --dry-run.")
-    prepared = prepare_attribution(study_path(study), InstalledLibraries(), STAGES, choices)
+    prepared = prepare_attribution(study_path(study), InstalledLibraries(), ATTRIBUTION_STAGES, choices)
     workers = jobs or max(1, cores() // threads)
     if out is None or dry_run:
         _tell_plan(prepared, workers)
         return
     options = RunOptions(jobs=workers, threads=threads, memory=memory_cap(mem))
-    result = run_attribution(prepared, out, STAGES, options, choose_reporter(quiet=quiet))
+    result = run_attribution(prepared, out, ATTRIBUTION_STAGES, options, choose_reporter(quiet=quiet))
     _finish(prepared, out, result)
 
 
@@ -137,9 +137,9 @@ def _listed(text: str | None) -> tuple[str, ...] | None:
 def _tell_plan(prepared: "PreparedAttribution", jobs: int) -> None:
     """Say what a run would do."""
     from mrsim.studies.progress import spelled
-    from mrsim.studies.stages import STAGES
+    from mrsim.studies.stages import ATTRIBUTION_STAGES
 
-    estimates = prepared.plan.estimate(STAGES).values()
+    estimates = prepared.plan.estimate(ATTRIBUTION_STAGES).values()
     seconds = sum(estimate.core_seconds for estimate in estimates)
     game = prepared.game
     how = "all sets, exact" if game.exact else f"{len(game.orders)} orders in antithetic pairs"

@@ -67,11 +67,18 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(name="evaluate", version="2", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
         Stage(name="dataset", version="2", run=stage_report.dataset, cost=_fixed(0.1, 200)),
-        Stage(name="attribute_scan", version="1", run=attribute_stages.scan, cost=attribute_stages.scan_cost),
-        Stage(
-            name="attribution", version="1", run=attribute_stages.attribution, cost=_fixed(10.0, 800, 4 * MIB)
-        ),
         Stage(name="report", version="2", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),
     )
 }
 """Stages by name, for planning and running."""
+
+ATTRIBUTION_STAGES: dict[str, Stage] = STAGES | {
+    stage.name: stage
+    for stage in (
+        Stage(name="attribute_scan", version="1", run=attribute_stages.scan, cost=attribute_stages.scan_cost),
+        Stage(
+            name="attribution", version="1", run=attribute_stages.attribution, cost=_fixed(10.0, 800, 4 * MIB)
+        ),
+    )
+}
+"""Stages of an attribution: those of a study, the scan of one state, and the split."""
