@@ -114,7 +114,7 @@ class Transmit:
     calibration_sd: float
     rf_spoil_increment_deg: float
     pattern: Literal["dome", "standing_wave"] = "dome"
-    loss_tangent: float = 0.6
+    loss_tangent: float = 0.7
 
     def __post_init__(self) -> None:
         require(

@@ -23,9 +23,9 @@ def test_scanners_load_and_say_their_sources(name):
     scanner = load_scanner(name)
     assert scanner.name == name
     assert all(entry.source for entry in scanner.provenance.values())
-    # "3 T" is two fields: 2.89 T for Siemens, 3.00 T for GE and Philips; 1.5 T is 1.494 T.
+    # "3 T" is two fields: 2.89 T for Siemens, 3.00 T for GE and Philips; 1.5 T is 1.494 T, 7 T 6.98 T.
     fields = {"siemens": 2.894, "ge": 3.0, "philips": 3.0, "ideal": 3.0}
-    wanted = 1.494 if "1p5t" in name else fields[name.split("-")[0]]
+    wanted = {"1p5t": 1.494, "7t": 6.980}.get(name.rsplit("-", 1)[-1], fields[name.split("-")[0]])
     assert scanner.b0 == pytest.approx(wanted, abs=0.003)
     assert scanner.receive.simulated_channels <= scanner.receive.n_channels
 
@@ -136,6 +136,30 @@ def test_files_of_users(tmp_path):
         load_scanner("ge-premier")
     with pytest.raises(RecordError, match="must exist"):
         load_protocol(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("group", "change", "text"),
+    [
+        ("field", {"susceptibility": 2.0}, "susceptibility must be 0..1; got 2"),
+        ("gradients", {"coil": ""}, "coil must not be empty; write 'none' for linear gradients"),
+        ("gradients", {"coil_error": 5.0}, "coil_error must be -0.5..0.5; got 5"),
+        ("receive", {"layout": "grid"}, "layout must be even or rings; got 'grid'"),
+        ("receive", {"coupling": 2.0}, "coupling must be 0..1; got 2"),
+        ("transmit", {"pattern": "flat"}, "pattern must be dome or standing_wave; got 'flat'"),
+        ("transmit", {"loss_tangent": -1.0}, "loss_tangent must be 0..5; got -1"),
+        ("session", {"motion": "wild"}, "motion must be none, still, subtle, moderate or severe; got 'wild'"),
+        ("recon", {"distortion_correction": "4d"}, "distortion_correction must be one of none, 2d, 3d"),
+        ("response", {"delay": (1.0, 0.0, 0.0)}, "Give seconds, not microseconds"),
+        ("response", {"low_pass": 5.0}, "low_pass must be 0"),
+        ("stability", {"frequency_drift": 5.0}, "Divide Hz/min by 60"),
+        ("stability", {"spike_amplitude": (50.0, 5.0)}, "two increasing positive numbers"),
+        ("stability", {"spike_rate": -1.0}, "spike_rate must be 0..1000"),
+    ],
+)
+def test_values_of_a_scanner_have_bounds(group, change, text):
+    with pytest.raises(RecordError, match=text):
+        dataclasses.replace(getattr(load_scanner("siemens-prisma-3t"), group), **change)
 
 
 @pytest.mark.parametrize("orientation", ["sagittal", "axial", "coronal"])

@@ -81,7 +81,7 @@ def test_siemens_convention_against_its_own_formula():
 
 @pytest.mark.parametrize("name", list_coils())
 def test_coils_distort_as_diagnostic_ones_do(name):
-    """1 to 3 mm at the edge of the brain, less than 0.5 mm near the centre, never folding where they are used."""
+    """1 to 3 mm at the edge of the brain, below 0.5 mm near the centre, never folding where they are used."""
     coil, field = load_coil(name), coil_field(name)
 
     def largest(radius):
@@ -130,7 +130,8 @@ def test_jacobian_against_differences(scaled):
     r = on_sphere(0.1, 50)
     rough = super(type(field), field).jacobian(r)
     np.testing.assert_allclose(field.jacobian(r), rough, atol=2e-6)
-    cubic = PolynomialField(terms=(((1.0, (1, 0, 0)), (2.0, (1, 2, 0))), ((1.0, (0, 1, 0)),), ((1.0, (0, 0, 1)),)))
+    first = ((1.0, (1, 0, 0)), (2.0, (1, 2, 0)))
+    cubic = PolynomialField(terms=(first, ((1.0, (0, 1, 0)),), ((1.0, (0, 0, 1)),)))
     exact = np.array([[1 + 2 * 0.03**2, 2 * 2 * 0.02 * 0.03, 0], [0, 1, 0], [0, 0, 1]])
     np.testing.assert_allclose(cubic.jacobian(np.array([[0.02, 0.03, 0.1]]))[0], exact, atol=1e-8)
 
