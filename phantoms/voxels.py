@@ -16,7 +16,7 @@ def cloud_from_phantom(phantom: Phantom, b0: float) -> PointCloud:
 
     m0 = fraction times proton density; relaxation, diffusion and chemical shift of the tissue at the field
     strength (df = shift_ppm 1e-6 gamma-bar B0). Susceptibility fields are not computed here: add them to `df`
-    at the voxels named by `index`.
+    at the voxels named by `index`. A diffusion model is not carried over: points diffuse isotropically.
 
     Parameters
     ----------

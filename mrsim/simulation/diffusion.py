@@ -198,6 +198,16 @@ class VoxelDiffusion:
             first += len(matrices)
         return out.T
 
+    def apparent(self, b: np.ndarray) -> np.ndarray:
+        """Apparent diffusion coefficients -ln(S/S0) / tr b (n, m) or (n, 1) [m^2/s]; nan where b is zero.
+
+        Given to points that diffuse isotropically they attenuate as the tissue does under this very tensor.
+        """
+        tensors = _checked(b)
+        trace = np.trace(tensors, axis1=1, axis2=2)[:, None]
+        logarithm = np.log(self.factors(tensors).astype(np.float64))
+        return -logarithm / np.where(trace > 0.0, trace, np.nan)
+
 
 def distinct_tensors(b: np.ndarray, *, tolerance: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:
     """Few b-tensors that stand for many, such as those of the readouts of an echo train.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from mrsim.simulation.bloch import BlochOptions, simulate_bloch
 from mrsim.simulation.diffusion import PlacedDiffusion, distinct_tensors
 from mrsim.simulation.gradient_fields import PolynomialField
 from mrsim.simulation.placement import Pose, place
@@ -328,6 +329,27 @@ def test_isotropic_factors_equal_the_exact_engine():
     walked = abs(heard(spins(n, adc=np.full(n, adc)), sequence, diffusion="random_walk", seed=2)[0])
     # Standard error of the mean of n cosines, below 1 / sqrt(2 n).
     assert abs(walked - got) < 3 / np.sqrt(2 * n)
+
+
+def test_apparent_coefficients_take_fibres_to_the_exact_engine():
+    """Points with the voxels' coefficients for the tensor played sum to the mean of the factors."""
+    sequence = spin_echo()
+    b = b_tensors(sequence)
+    d = placed(phantom(model()), TURN, prescription(OBLIQUE))
+    voxels = d.at(0, every(d)[::9])
+    adc = voxels.apparent(b)[0]
+    assert np.ptp(adc) > 0.2e-9
+    exact = abs(heard(spins(adc.size, adc=adc), sequence, diffusion="attenuation")[0])
+    assert exact == pytest.approx(voxels.factors(b).mean(dtype=float), rel=1e-6)
+    assert np.isnan(voxels.apparent(np.zeros((1, 3, 3)))).all()
+
+
+def test_the_exact_engine_does_not_take_fibres_for_isotropic(machine, upright):
+    with pytest.raises(ValueError, match="diffusion must be 'none'"):
+        simulate_bloch(
+            phantom(model()), spin_echo(), machine, upright, rng=np.random.default_rng(0),
+            bloch=BlochOptions(diffusion="random_walk"),
+        )  # fmt: skip
 
 
 def test_anisotropic_factors_equal_a_random_walk():

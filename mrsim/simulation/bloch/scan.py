@@ -139,9 +139,19 @@ def simulate_bloch(
     Returns
     -------
     RawData; of a phantom with coils in microvolts, else in the units of the cloud.
+
+    Raises
+    ------
+    ValueError
+        If spins shall diffuse in a phantom with a diffusion model: this engine knows isotropic diffusion.
     """
     session, options = session or Session(), options or SimulationOptions()
     bloch = bloch or BlochOptions()
+    if isinstance(phantom, Phantom) and phantom.diffusion is not None and bloch.diffusion != "none":
+        raise ValueError(
+            f"diffusion must be 'none' for a phantom with fibres; got {bloch.diffusion!r}. Take the k-space "
+            "engine, or the isotropic coefficients of the table: phantom.replace({'diffusion': None})."
+        )
     readouts = kspace_readouts(sequence, f0=scanner.f0)
     scale, covariance = 1.0, None
     if isinstance(phantom, Phantom):
