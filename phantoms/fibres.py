@@ -223,8 +223,10 @@ def _weights(offset: Array, marks: _Landmarks, to_cortex: Array) -> Array:
     height = (offset[:, 2] - (marks.roof - marks.hub[2])) / a - 0.4 * side**2
     commissural = 1.2 * np.exp(-((side / 0.6) ** 2)) / (1.0 + ((height - 0.08) / 0.2) ** 2)
     projection = 0.15 + 0.9 * np.exp(-(((side - 0.45) / 0.25) ** 2)) + 1.5 * to_cortex
-    # The callosum itself holds nothing else, though cortex lies close above it.
+    # The callosum holds nothing else, though cortex lies close above it; the midline is commissural.
     projection *= 1.0 - np.exp(-((side / 0.25) ** 2)) / (1.0 + ((height - 0.08) / 0.25) ** 4)
+    midline = np.exp(-((side / 0.1) ** 2))
+    commissural, projection = commissural + midline, projection * (1.0 - midline)
     cingulum = np.exp(-(((side - 0.15) / 0.1) ** 2)) / (1.0 + np.exp(-(height - 0.3) / 0.05))
     lateral = 1.2 / (1.0 + np.exp(-(side - 0.6) / 0.08))
     # The circles shrink to a point on their axis.

@@ -18,8 +18,10 @@ def at(head, tissue, *points):
 
 
 def test_head_has_the_known_bundles(head):
-    directions, weights = at(head, "wm", (0, -10, 25), (0, -27, -28), (10, -50, -35))
-    callosum, stem, cerebellum = range(3)
+    directions, weights = at(head, "wm", (0, -10, 25), (0, -27, -28), (10, -50, -35), (0, 26, 5))
+    callosum, stem, cerebellum, genu = range(4)
+    assert weights[0, genu] > 0.9
+    assert abs(directions[0, genu, 0]) > 0.99
     assert weights[0, callosum] > 0.9
     assert abs(directions[0, callosum, 0]) > 0.99  # left-right
     assert weights[1, stem] > 0.9
