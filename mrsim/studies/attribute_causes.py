@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 CAUSES: Mapping[str, str] = MappingProxyType(
     {
-        "field": "field strength (centre frequency)",
-        "tissue": "tissue values of the subject's own",
+        "field": "the field strength",
+        "tissue": "the subject's own tissue values",
         "susceptibility": "off-resonance from susceptibility",
-        "shim": "shim order and shim error",
-        "frequency": "error of the centre frequency",
-        "transmit_pattern": "pattern of the transmit field",
-        "transmit_calibration": "error of the transmit reference",
-        "receive_profile": "receive array",
-        "noise": "receiver noise",
-        "gradient_scale": "gradient calibration",
-        "gradient_nonlinearity": "gradient nonlinearity",
+        "shim": "the shim (order and error)",
+        "frequency": "the error of the centre frequency",
+        "transmit_pattern": "the pattern of the transmit field",
+        "transmit_calibration": "the transmit calibration",
+        "receive_profile": "the receive array",
+        "noise": "thermal noise",
+        "gradient_scale": "the gradient calibration",
+        "gradient_nonlinearity": "gradient nonlinearity and its correction",
         "concomitant": "concomitant fields",
-        "gradient_response": "delays, eddy currents and response of the gradients",
-        "frequency_drift": "frequency drift during the scan",
-        "gain": "receiver gain",
+        "gradient_response": "the response of the gradients (delays, eddy currents)",
+        "frequency_drift": "frequency drift",
+        "gain": "the receiver gain and its drift",
         "spikes": "spikes",
-        "rf_spoiling": "RF spoiling increment",
-        "slice_profile": "slice profile",
-        "chemical_shift": "displacement of fat",
-        "motion": "motion of the head",
+        "rf_spoiling": "the RF-spoiling increment",
+        "slice_profile": "slice and slab profiles",
+        "chemical_shift": "the chemical shift of fat",
+        "motion": "movement within the scan",
         "repositioning": "repositioning of the head",
-        "protocol": "protocol card and gradient limits",
-        "reconstruction": "reconstruction",
+        "protocol": "the protocol (card and gradient limits)",
+        "reconstruction": "the reconstruction",
     }
 )
 """Every cause by name, in words. The names are those of the simulation."""
@@ -138,13 +138,13 @@ def states(
 def _state(own: Side, reference: Side, active: frozenset[str], switch_off: SwitchOff) -> State:
     off = [name for name in CAUSES if name not in active]
     taken = [path for name in off for path in _OWN.get(name, ())]
-    scanner = _with(own.scanner, reference.scanner, [*_NAMES, *_DRAWN, *taken])
+    scanner = _with(own.scanner, reference.scanner, taken)
     imperfections = [name for name in off if name not in EXCHANGED]
     scanner, session, options = switch_off(
         imperfections, scanner=scanner, session=own.session, options=own.options
     )
     return State(
-        scanner=scanner,
+        scanner=_with(scanner, reference.scanner, [*_NAMES, *_DRAWN]),
         card=own.card if "protocol" in active else reference.card,
         session=_without_unused_draws(session),
         # Without noise there still is a noise scan: coils are weighted as before (`attribute_noise`).

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 COLORS = {"shapley": "#0072B2", "single": "#E69F00", "left": "#009E73"}
 WORDS = {"shapley": "Shapley value", "single": "cause alone", "left": "leave-one-out"}
 _PANELS = {
-    "nmse:wm": "squared difference, white matter matched",
-    "signed:wm": "signed share (projection), white matter matched",
-    "nmse:raw": "squared difference, scanners' own units",
+    "nmse:wm": "squared difference",
+    "signed:wm": "signed share (projection)",
+    "nmse:raw": "squared, scanners' own units",
 }
 _FEATURES = (
     "volume:gm", "volume:wm", "volume:csf", "volume:ventricles", "volume:hippocampus", "ratio:gm/wm",

@@ -120,16 +120,13 @@ def write_attribution_page(path: Path | str, page: AttributionPage) -> None:
 
 def _facts(page: AttributionPage) -> list[tuple[str, str]]:
     found = page.found
-    how = "exact" if found.exact else f"{2 * found.pairs} orders in {found.pairs} antithetic pairs"
+    orders = ("0", "sampling error") if found.exact else (str(2 * found.pairs), "orders, in antithetic pairs")
     return [
         (str(len(found.players)), "causes act"),
-        (str(page.coalitions), "coalitions"),
+        (str(page.coalitions), "sets of causes"),
         (str(page.scans), "images"),
         (f"{1e3 * page.voxel_size:g} mm", "analysis grid"),
-        (
-            "0" if found.exact else str(found.pairs),
-            f"pairs of orders ({how})" if not found.exact else "sampling error: exact",
-        ),
+        orders,
     ]
 
 

@@ -41,22 +41,35 @@ def _parts(page: AttributionPage, m: int) -> str:
     large = [int(i) for i in order if abs(shares[i]) >= _SMALL][:_MOST]
     if not large:
         return "No cause stands out."
-    named = [f"{share(float(shares[i]))} comes from {_cause(page, int(i))}" for i in large[:1]]
-    named += [f"{share(float(shares[i]))} from {_cause(page, int(i))}" for i in large[1:]]
+    verbs = ["comes from", *["from"] * len(large)]
+    named = [
+        f"{_with_interval(page, i, m)} {verb} {_cause(page, i)}"
+        for i, verb in zip(large, verbs, strict=False)
+    ]
     rest = float(shares.sum() - shares[large].sum())
     others = len(shares) - len(large)
     tail = ""
-    if others:
-        count = "the one other cause" if others == 1 else f"the {others} other causes together"
-        tail = f"; {count} explain{'s' if others == 1 else ''} {share(rest)}"
+    if others == 1:
+        tail = f"; the one other cause explains {share(rest)}"
+    elif others:
+        tail = f"; the {others} other causes together explain {share(rest)}"
     return f"Of the squared difference, {listed(named)}{tail}."
 
 
 def _cause(page: AttributionPage, i: int) -> str:
-    """Return a cause as ``protocol (protocol card ...)`` with its interval where it was sampled."""
+    """Return a cause in words."""
     name = page.found.players[i]
-    words = page.words.get(name, "")
-    return f"{name.replace('_', ' ')} ({words})" if words else name
+    return page.words.get(name, name.replace("_", " "))
+
+
+def _with_interval(page: AttributionPage, i: int, m: int) -> str:
+    """Return a share, with its interval where it was sampled."""
+    found = page.found
+    value = share(float(found.share[i, m]))
+    if found.exact:
+        return value
+    ends = sorted(float(e[i, m] / found.total[m]) for e in (found.low, found.high))
+    return f"{value} [{' to '.join(share(e).removesuffix(' %') for e in ends)}]"
 
 
 def _scale(page: AttributionPage) -> str:
