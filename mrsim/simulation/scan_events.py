@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from protocols import Sequence as PulseSequence
+
 from .artifacts import Spike, draw_spikes, spike_record
 from .motion import HeadMotion, draw_motion
 from .session import Session
@@ -60,3 +62,15 @@ def draw_events(
         volumes=volumes,
     )
     return ScanEvents(motion=motion, spikes=spikes)
+
+
+def events_of(sequence: PulseSequence, session: Session) -> ScanEvents:
+    """Draw what happens while a sequence is played: keyed by its name, one volume per repetition label."""
+    counts = [sequence.adc_events[int(sequence.adc[b]) - 1].num for b in sequence.adc_blocks]
+    return draw_events(
+        session,
+        key=str(sequence.definitions.get("Name", "")),
+        duration=sequence.total_duration,
+        samples=counts,
+        volumes=int(sequence.label("REP").max(initial=0)) + 1,
+    )

@@ -67,6 +67,13 @@ class Waveform:
             right=np.hstack([self.right, values[:, 1]]),
         )
 
+    def drifting(self, start: float, drift: float) -> Waveform:
+        """Waveform whose axis 3, a homogeneous field, drifts: ``drift`` [Hz/s] from time -``start`` on."""
+        left, right = self.left.copy(), self.right.copy()
+        left[:, 3] += drift * (start + self.times[:-1])
+        right[:, 3] += drift * (start + self.times[1:])
+        return Waveform(times=self.times, left=left, right=right)
+
     def knots(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
         """Knots of one axis, two at every inner time (the values before and after)."""
         times = np.repeat(self.times, 2)[1:-1]

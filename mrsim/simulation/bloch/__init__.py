@@ -3,8 +3,6 @@
 >>> from mrsim.simulation.bloch import BlochOptions, Machine, simulate_cloud
 """
 
-from .encoding import Machine
-from .engine import Signal, simulate_cloud
 from ..gradients import (
     EddyCurrent,
     GradientField,
@@ -13,6 +11,8 @@ from ..gradients import (
     PolynomialField,
     SphericalHarmonicField,
 )
+from .encoding import Machine
+from .engine import Signal, simulate_cloud
 from .options import BlochOptions
 from .scan import simulate_bloch
 from .spoiling import recommended_spins, winding

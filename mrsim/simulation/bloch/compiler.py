@@ -8,13 +8,13 @@ import numpy as np
 
 from protocols import RfEvent, Sequence
 
+from ..waveform import Integrals, Waveform, in_body, reach
 from .fields import TIME
 from .pending import EchoPath, Pending, StepTable
 from .program import Encoding, Rows, Window
 from .pulse_library import Evaluate, PlayedPulse, PulseLibrary
 from .segments import cut_readout
 from .tables import FREE, PULSE, READ
-from ..waveform import Integrals, Waveform, in_body, reach
 
 _PLANS = 8192
 """Plans of blocks that are kept: some tens of megabytes."""
@@ -144,8 +144,10 @@ class Compiler:
         wave = Waveform.of_blocks(s, blocks, start).rotated(how.rotation)
         if how.system.changes_waveforms:
             wave = how.system.play(reach(wave, -before, end - start + after), 0.0, end - start)
-        elif how.pose is not None:
+        elif how.pose is not None or how.drift:
             wave = wave.with_axis(np.zeros((wave.left.shape[0], 2, 1)))
+        if how.drift:
+            wave = wave.drifting(start, how.drift)
         if how.pose is not None:
             wave = in_body(wave, how.pose, start)
         return Integrals(wave)

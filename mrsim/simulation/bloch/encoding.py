@@ -10,9 +10,9 @@ import numpy as np
 from phantoms import PointCloud
 from protocols import Sequence
 
+from ..gradients import GradientSystem
 from .compiler import Compiler
 from .fields import TIME, FieldLayout, spatial_factors
-from ..gradients import GradientSystem
 from .options import BlochOptions
 from .program import Encoding
 from .pulse_library import Stepping
@@ -30,13 +30,15 @@ class Machine:
 
     f0 : centre frequency [Hz], for offsets in ppm and Maxwell terms;
     gradients : gradient system;  rotation : logical to world axes (3, 3);
-    center : world point where the gradients count as zero [m].
+    center : world point where the gradients count as zero [m];
+    frequency_drift : of the centre frequency from the start of the sequence on [Hz/s].
     """
 
     f0: float = 127.7e6
     gradients: GradientSystem = field(default_factory=GradientSystem)
     rotation: np.ndarray = field(default_factory=lambda: np.eye(3))
     center: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    frequency_drift: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1e5 <= self.f0 <= 1e9:
@@ -73,6 +75,7 @@ def compiler_of(cloud: PointCloud, sequence: Sequence, machine: Machine, options
             b1=_largest_b1(cloud, sequence),
             r2=float(min(np.max(1.0 / cloud.t2), 1e4)), tolerance=options.rf_tolerance,
         ),
+        drift=machine.frequency_drift,
     )  # fmt: skip
     coils = 1 if cloud.sensitivity is None else len(cloud.sensitivity)
     return Compiler(

@@ -6,9 +6,9 @@ import numpy as np
 
 from protocols import RfEvent, infer_use
 
+from ..waveform import Integrals
 from .program import Rows
 from .tables import FREE, Steps
-from ..waveform import Integrals
 
 _TAU2 = (2 * np.pi) ** 2
 

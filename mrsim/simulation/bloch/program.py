@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .fields import FieldLayout
 from ..gradients import GradientSystem
+from .fields import FieldLayout
 from .pulse_library import Stepping
 from .tables import Ops, Pulses, Steps
 
@@ -29,7 +29,8 @@ class Encoding:
     longest : samples of a run at most;  tolerance : phase error of a run [cycles];
     deforms : whether the body changes its shape;  path : whether the b-value of the echo path is followed;
     walk : whether spins diffuse at random;
-    stepping : of RF pulses.
+    stepping : of RF pulses;
+    drift : of the centre frequency [Hz/s], nothing at time 0.
     """
 
     layout: FieldLayout
@@ -44,11 +45,12 @@ class Encoding:
     path: bool
     walk: bool
     stepping: Stepping
+    drift: float = 0.0
 
     @property
     def repeats(self) -> bool:
         """Whether equal blocks are encoded equally, wherever they are played."""
-        return not (self.pose or self.deforms or self.system.changes_waveforms)
+        return not (self.pose or self.deforms or self.system.changes_waveforms or self.drift)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

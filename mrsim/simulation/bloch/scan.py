@@ -10,15 +10,17 @@ from phantoms import Phantom, PointCloud
 from protocols import Prescription, Scanner, Sequence
 
 from .. import maps
+from ..artifacts import with_gain_drift, with_spikes
 from ..engine import MICROVOLT, add_noise
 from ..gradients import GradientSystem
+from ..kspace.path import kspace_readouts
 from ..noise import equilibrium_magnetization
 from ..options import SimulationOptions
 from ..rawdata import RawData
+from ..scan_events import events_of
 from ..scanned import ScannedObject, scan_object
 from ..scanner_gradients import scanner_gradients
 from ..session import Session
-from ..kspace.path import kspace_readouts
 from .cost import estimated_seconds
 from .encoding import Machine
 from .engine import Signal, simulate_cloud
@@ -124,7 +126,8 @@ def simulate_bloch(
     rng : numpy.random.Generator
         Receiver noise, and the seed of sub-voxel placement and random walks.
     session : Session, optional
-        Repositioning and calibration of this visit (phantoms on a grid only).
+        This visit: calibration and repositioning, movement of the head (of phantoms on a grid), drifts and
+        spikes. The frequency drifts as a homogeneous field that grows in time.
     options : SimulationOptions, optional
         Which fields, coils and noise there are.
     bloch : BlochOptions, optional
@@ -154,8 +157,11 @@ def simulate_bloch(
         )
     readouts = kspace_readouts(sequence, f0=scanner.f0)
     scale, covariance = 1.0, None
+    events = events_of(sequence, session)
     if isinstance(phantom, Phantom):
         cloud, covariance = scanned_cloud(phantom, prescription, scanner, session, options)
+        if events.motion is not None:
+            cloud = cloud.replace({"motion": events.motion.as_phantom_motion()})
         scale = session.gain * (MICROVOLT if options.coils else 1.0)
     else:
         cloud = phantom
@@ -165,6 +171,7 @@ def simulate_bloch(
         gradients=gradients or scanner_gradients(scanner),
         rotation=np.asarray(axes, float),
         center=np.asarray(prescription.center, float),
+        frequency_drift=session.frequency_drift,
     )
     if expect is not None:
         spins = cloud.size * bloch.spins_per_voxel
@@ -177,11 +184,19 @@ def simulate_bloch(
     if options.noise and covariance is not None:
         dwell = [sequence.adc_events[int(sequence.adc[b]) - 1].dwell for b in sequence.adc_blocks]
         add_noise(data, dwell, covariance * scale**2, rng)
+    data = with_gain_drift(data, sample_times(sequence), session.gain_drift)
+    data = with_spikes(data, events.spikes)
     report = signal.report | {"notes": dephasing_notes(cloud, sequence, machine, bloch)}
     return RawData(
         data=tuple(data), sequence=sequence, scanner=scanner, prescription=prescription, readouts=readouts,
-        recipe={"session": session.record(), "engine": report},
+        recipe={"session": session.record(), "events": events.record(), "engine": report},
     )  # fmt: skip
+
+
+def sample_times(sequence: Sequence) -> list[np.ndarray]:
+    """Return the times of the samples of every ADC event since the start of the sequence [s]."""
+    events = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in sequence.adc_blocks]
+    return [sequence.start[b] + e.sample_times for b, e in zip(sequence.adc_blocks, events, strict=True)]
 
 
 def _split_readouts(sequence: Sequence, signal: Signal, scale: float) -> list[np.ndarray]:
