@@ -159,7 +159,7 @@ def _field(points: Array, phantom: Phantom) -> tuple[Array, Array]:
     """Directions (3, m, 3) and weights (3, m) at points of the phantom's frame."""
     marks = _landmarks(phantom)
     cerebellum = np.clip(1.5 * _Smooth(phantom, "cerebellar_wm", "cerebellar_gm").at(points), 0.0, 1.0)
-    stem = np.clip(1.5 * _Smooth(phantom, "brainstem").at(points), 0.0, 1.0) * (1.0 - cerebellum)
+    stem = np.clip(3.0 * _Smooth(phantom, "brainstem").at(points), 0.0, 1.0) * (1.0 - cerebellum)
     cerebrum = 1.0 - np.maximum(cerebellum, stem)
     inside = _Smooth(phantom, "wm", "thalamus", "caudate", "putamen", "pallidum")
     to_cortex = np.clip(2.0 * _Smooth(phantom, "gm").at(points), 0.0, 1.0) * cerebrum
