@@ -29,8 +29,8 @@ Fill = Literal["water", "silent", "none"]
 _SALTS = {"t1": "nicl2", "t2": "mncl2", "pd": "pd"}
 _AIR_CHI = 9.4
 """Air relative to water [ppm]: 0.36 minus -9.05 (Schenck 1996, doi:10.1118/1.597854, not opened)."""
-_SUB = 16
-"""Chords per voxel edge at the surface of a sphere; along them volumes are exact."""
+_CHORDS = 60
+"""Chords across the radius of a sphere, about; along them volumes are exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,19 +191,20 @@ def sphere_fractions(
         Fractions 0..1 on that part.
     """
     where, edges, fine = [], [], []
-    offsets = (np.arange(_SUB) + 0.5) / _SUB - 0.5
     for line, c in zip(lines, center, strict=True):
         size = float(line[1] - line[0])
         near = np.flatnonzero(np.abs(line - c) < radius + 0.5 * size)
         part = slice(int(near[0]), int(near[-1]) + 1) if near.size else slice(0, 0)
         where.append(part)
-        fine.append((line[part, None] + offsets * size - c).reshape(-1))
+        sub = min(max(3, math.ceil(_CHORDS * size / radius)), 24)
+        offsets = (np.arange(sub) + 0.5) / sub - 0.5
+        fine.append(line[part, None] + offsets * size - c)
         edges.append((line[part] - c - 0.5 * size, size))
-    half = np.sqrt(np.maximum(radius**2 - fine[0][:, None] ** 2 - fine[1][None, :] ** 2, 0.0))[..., None]
+    x, y = fine[0][:, :, None, None], fine[1][None, None]
+    half = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0.0))[..., None]
     low, size = edges[2]
     inside = np.clip(np.minimum(low + size, half) - np.maximum(low, -half), 0.0, None) / size
-    shape = (len(fine[0]) // _SUB, _SUB, len(fine[1]) // _SUB, _SUB, len(low))
-    return (where[0], where[1], where[2]), inside.reshape(shape).mean(axis=(1, 3)).astype(np.float32)
+    return (where[0], where[1], where[2]), inside.mean(axis=(1, 3)).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
