@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -261,7 +262,7 @@ class Protocol:
             return self
         selection = self.selection
         if selection.mode == "slices":
-            selection = _thicker(selection, geometry.fov[2])
+            selection = _thicker(selection, geometry.fov[2], self.epi.multiband if self.epi else 1)
         timing = self.timing
         if self.sequence in ("mprage", "mp2rage"):
             axis = 2 if timing.inner_loop == "partition" else 1
@@ -293,10 +294,10 @@ def _isotropic(old: Geometry, voxel_size: float) -> Geometry:
     return dataclasses.replace(old, matrix=(nx, ny, nz), fov=(fx, fy, fz))
 
 
-def _thicker(old: Selection, thickness: float) -> Selection:
-    """Slices of another thickness over the same stretch: the gap grows alike, the count shrinks."""
+def _thicker(old: Selection, thickness: float, multiple: int) -> Selection:
+    """Slices of another thickness over the same stretch: the gap grows alike, the count (of bands) shrinks."""
     ratio = thickness / old.thickness
-    count = max(1, math.ceil(old.n_slices / ratio - 1e-6))
+    count = multiple * max(1, math.ceil(old.n_slices / ratio / multiple - 1e-6))
     return dataclasses.replace(
         old,
         thickness=thickness,
@@ -309,11 +310,21 @@ def _thicker(old: Selection, thickness: float) -> Selection:
 def load_protocol(name_or_path: str | Path) -> Protocol:
     """Load a protocol card from the library (by name) or from a TOML file (by path).
 
+    A scan of a quantitative series is named after its card, '<card>-flip2' or '<card>-inv3' (see
+    `series_cards`).
+
     Raises
     ------
     RecordError
         With all errors of the card at once.
     """
+    member = re.fullmatch(r"(.+)-(?:flip|inv)(\d+)", str(name_or_path))
+    if member and str(name_or_path) not in list_protocols() and member[1] in list_protocols():
+        from .series import series_cards
+
+        cards = {card.name: card for card in series_cards(load_protocol(member[1]))}
+        if str(name_or_path) in cards:
+            return cards[str(name_or_path)]
     path = find_record("protocols", name_or_path)
     return load_record(Protocol, read_toml(path), path.name)
 

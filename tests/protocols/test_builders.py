@@ -17,7 +17,7 @@ from protocols import (
     write_seq,
 )
 
-CARDS = list_protocols()
+CARDS = [n for n in list_protocols() if load_protocol(n).sequence in ("gre", "mprage", "tse")]
 QUICK = 0.004  # m
 
 
