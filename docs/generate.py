@@ -142,8 +142,20 @@ def _scanners() -> str:
     rows = []
     for name in list_scanners():
         s = load_scanner(name)
-        rows.append((f"`{name}`", s.manufacturer, s.model, f"{s.b0:.2f}", s.receive.coil))
-    return "## Scanners\n\n" + table(("name", "vendor", "model", "B0 [T]", "coil"), rows) + "\n"
+        row = (f"`{name}`", s.manufacturer, s.model, f"{s.b0:.2f}", s.receive.coil, s.gradients.coil)
+        rows.append(row)
+    header = ("name", "vendor", "model", "B0 [T]", "receive coil", "gradient coil")
+    return "## Scanners\n\n" + table(header, rows) + "\n\n" + _coils()
+
+
+def _coils() -> str:
+    from protocols import list_coils, load_coil
+
+    rows = []
+    for name in list_coils():
+        c = load_coil(name)
+        rows.append((f"`{name}`", c.description, "yes" if c.synthetic else "no"))
+    return "## Gradient coils\n\n" + table(("name", "what it stands for", "synthetic"), rows) + "\n"
 
 
 def _cards() -> str:
