@@ -295,7 +295,7 @@ def _isotropic(old: Geometry, voxel_size: float) -> Geometry:
 
 
 def _thicker(old: Selection, thickness: float, multiple: int) -> Selection:
-    """Slices of another thickness over the same stretch: the gap grows alike, the count (of bands) shrinks."""
+    """Slices of another thickness over the same stretch: the gap grows alike, the (bands') count shrinks."""
     ratio = thickness / old.thickness
     count = multiple * max(1, math.ceil(old.n_slices / ratio / multiple - 1e-6))
     return dataclasses.replace(

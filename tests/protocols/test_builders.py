@@ -17,7 +17,15 @@ from protocols import (
     write_seq,
 )
 
-CARDS = [n for n in list_protocols() if load_protocol(n).sequence in ("gre", "mprage", "tse")]
+
+def plain(name):
+    """Volumes by hard pulses, one contrast; the other cards are tested in `test_library`."""
+    card = load_protocol(name)
+    simple = card.selection.mode == "none" and card.echoes.count == 1 and card.refocusing.scheme == "points"
+    return simple and card.sequence in ("gre", "mprage", "tse") and not card.acceleration.elliptical
+
+
+CARDS = [n for n in list_protocols() if plain(n)]
 QUICK = 0.004  # m
 
 
