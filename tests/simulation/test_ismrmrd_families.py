@@ -1,0 +1,188 @@
+"""Sequence families across the border: closed-form samples at the demanded k, written and reconstructed.
+
+The body is an ellipse in each slice, off centre, on an oblique prescription away from the isocentre; the
+image is compared at the voxels' world positions with the Fourier sum over the closed form, so that
+directions, positions, units and counters must all agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from scipy.special import j1
+
+from mrsim.simulation import write_ismrmrd
+from mrsim.simulation.kspace.path import kspace_readouts
+from mrsim.simulation.rawdata import RawData
+from protocols import Prescription, load_protocol, load_scanner, read_seq, write_seq
+from recon import ReconOptions, read_raw, reconstruct, reconstruct_volumes
+
+TURN = Rotation.from_euler("zyx", [15, -10, 20], degrees=True).as_matrix()
+CENTER = np.array([0.012, -0.018, 0.025])
+COILS = 6
+
+
+def ellipse(k, number):
+    """Transform of slice `number`'s ellipse at in-plane k [1/m], (n, 2), area in m^2."""
+    a, b = 0.062 - 0.004 * number, 0.045 + 0.003 * number
+    centre = np.array([0.012, -0.015 + 0.003 * number])
+    q = 2 * np.pi * np.maximum(np.hypot(k[:, 0] * a, k[:, 1] * b), 1e-9)
+    return 2 * np.pi * a * b * j1(q) / q * np.exp(-2j * np.pi * k @ centre)
+
+
+def coil_kspace(k, number):
+    """Each coil a sum of three plane waves: (coil, n)."""
+    rows = []
+    for c in range(COILS):
+        angle = 2 * np.pi * c / COILS
+        side = 1.6 * np.array([np.cos(angle), np.sin(angle)])
+        total = 0.7 * np.exp(1j * angle) * ellipse(k, number)
+        for sign in (1, -1):
+            total = total + 0.4 * np.exp(-0.5j * np.pi * sign) * ellipse(k - sign * side, number)
+        rows.append(total)
+    return np.array(rows)
+
+
+def excited(sequence):
+    """Slices behind each ADC event."""
+    single = (sequence.label("REF") > 0) & (sequence.label("IMA") == 0)
+    factor = round(float(sequence.definitions.get("MultibandFactor", 1)))
+    count = np.size(sequence.definitions["SlicePositions"])
+    groups = count // factor
+    return [
+        [s] if alone else [s + band * groups for band in range(factor)]
+        for s, alone in zip(sequence.label("SLC").tolist(), single.tolist(), strict=True)
+    ]
+
+
+def measure(folder, name, echo_delay=0.0, **changes):
+    """Raw data of a card from the closed form, as read back; and the played sequence."""
+    card = load_protocol(name)
+    for group, values in changes.items():
+        card = card.replace(**{group: dataclasses.replace(getattr(card, group), **values)})
+    machine = load_scanner(card.scanner)
+    write_seq(folder / "a.seq", card, machine, noise_samples=512)
+    sequence = read_seq(folder / "a.seq")
+    place = Prescription(read_dir=TURN[:, 0], phase_dir=TURN[:, 1], slice_dir=TURN[:, 2], center=CENTER)
+    readouts = kspace_readouts(sequence, f0=machine.f0)
+    positions = np.atleast_1d(sequence.definitions["SlicePositions"])
+    slices, rng = excited(sequence), np.random.default_rng(1)
+    index = {int(a): r for r, a in enumerate(readouts.adc)}
+    data = []
+    for adc, block in enumerate(sequence.adc_blocks):
+        event = sequence.adc_events[int(sequence.adc[block]) - 1]
+        if adc not in index:
+            noise = rng.standard_normal((2, COILS, event.num))
+            data.append((1e-9 * (noise[0] + 1j * noise[1])).astype(np.complex64))
+            continue
+        r = index[adc]
+        k = (readouts.base[r] + readouts.offsets[readouts.pattern[r]])[:, :3]
+        # A delay between gradient and receiver moves samples along the line.
+        k = k + echo_delay * np.gradient(k, axis=0) * [1, 0, 0]
+        samples = sum(
+            coil_kspace(k[:, :2], s) * np.exp(-2j * np.pi * k[:, 2] * positions[s]) for s in slices[adc]
+        )
+        data.append(samples.astype(np.complex64))
+    raw = RawData(data=tuple(data), sequence=sequence, scanner=machine, prescription=place, readouts=readouts)
+    write_ismrmrd(folder / "raw.h5", raw)
+    return read_raw(folder / "raw.h5"), sequence
+
+
+def expected(image, sequence, card_matrix, fov, disc):
+    """Root sum of squares at each voxel's place: Fourier sum over the encoded matrix, (x, y, z)."""
+    nx, ny = card_matrix
+    kx, ky = ((np.arange(n) - n // 2) / f for n, f in zip((nx, ny), fov, strict=True))
+    k = np.stack(np.meshgrid(kx, ky, indexing="ij"), axis=-1).reshape(-1, 2)
+    index = np.stack(np.indices(image.data.shape[:3]), axis=-1)
+    world = index @ image.affine[:3, :3].T + image.affine[:3, 3]
+    logical = (world - CENTER) @ TURN
+    positions = np.atleast_1d(sequence.definitions["SlicePositions"])
+    out = np.zeros(image.data.shape[:3])
+    number = np.rint(np.interp(logical[..., 2], positions, np.arange(positions.size))).astype(int)
+    assert np.abs(logical[..., 2] - positions[number]).max() < 1e-6
+    for s in range(positions.size):
+        own = number == s
+        # Voxels of a slice lie on a rectangular grid along the logical axes.
+        r = logical[own][:, :2]
+        xs, ix = np.unique(np.round(r[:, 0], 7), return_inverse=True)
+        ys, iy = np.unique(np.round(r[:, 1], 7), return_inverse=True)
+        spectrum = coil_kspace(k, s).reshape(COILS, nx, ny)
+        if disc is not None:
+            spectrum = spectrum * (np.hypot(kx[:, None] * fov[0], ky * fov[1]) <= disc)
+        images = np.einsum(
+            "xa,yb,cab->cxy", np.exp(2j * np.pi * np.outer(xs, kx)), np.exp(2j * np.pi * np.outer(ys, ky)),
+            spectrum, optimize=True,
+        )  # fmt: skip
+        out[own] = np.sqrt((np.abs(images) ** 2).sum(axis=0))[ix, iy]
+    return out
+
+
+def nrmse(image, sequence, data=None, *, disc=None):
+    data = image.data if data is None else data
+    fov = sequence.definitions["FOV"][:2]
+    matrix = [round(v) for v in sequence.definitions["MatrixRecon"][:2]]
+    truth = expected(image, sequence, matrix, fov, disc)
+    scale = np.vdot(truth, data) / np.vdot(truth, truth)
+    return float(np.linalg.norm(data - scale * truth) / np.linalg.norm(scale * truth))
+
+
+def test_blips_up_and_down(tmp_path):
+    """Two volumes of opposite direction; a delay of 0.2 samples is taken out by the navigators."""
+    raw, sequence = measure(tmp_path, "small-premier-epi", echo_delay=0.2)
+    up, down = reconstruct_volumes(raw, ReconOptions(combine="rss"))
+    # Regridding at 1e-4, and a delay that grows on the ramps where the correction has it constant in x.
+    assert nrmse(up, sequence) < 0.03
+    # The train that falls leaves out the lowest line.
+    assert nrmse(down, sequence) < 0.03
+    axes = [v.meta["sidecar"]["PhaseEncodingDirection"] for v in (up, down)]
+    assert sorted(axes) == ["j", "j-"]
+    told = sequence.definitions
+    keys = up.meta["sidecar"]
+    assert keys["EffectiveEchoSpacing"] == pytest.approx(float(told["EffectiveEchoSpacing"]))
+    assert keys["TotalReadoutTime"] == pytest.approx(float(told["TotalReadoutTime"]))
+    assert keys["SpacingBetweenSlices"] == pytest.approx(6.0)
+    # Rising lines along +phase, which the image axis follows or not.
+    along = TURN[:, 1] @ up.affine[:3, 1] > 0
+    assert (axes[0] == "j") == along
+
+
+def test_diffusion_series(tmp_path):
+    """Twofold accelerated with partial Fourier; b-vectors point where the lobes did."""
+    raw, sequence = measure(tmp_path, "small-ingenia-dwi")
+    image = reconstruct(raw, ReconOptions(combine="rss"))
+    told = sequence.definitions
+    directions = np.reshape(told["BDirections"], (-1, 3))
+    b = np.asarray(told["BValues"])
+    np.testing.assert_allclose(image.meta["diffusion"]["bval"], b * 1e-6)
+    vectors = np.array(image.meta["diffusion"]["bvec"]).T * [-1, 1, 1]  # the canonical image has det > 0
+    axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+    np.testing.assert_allclose(vectors @ axes.T, (b > 0)[:, None] * directions @ TURN.T, atol=1e-5)
+    for volume in range(image.data.shape[3]):
+        # GRAPPA and homodyne together on 64 lines of a sharp-edged body.
+        assert nrmse(image, sequence, image.data[..., volume]) < 0.12
+
+
+def test_simultaneous_slices(tmp_path):
+    """Two bands with CAIPI, slices where the prescription has them."""
+    raw, sequence = measure(tmp_path, "small-prisma-bold")
+    image = reconstruct(raw, ReconOptions(combine="rss"))
+    assert image.meta["sidecar"]["MultibandAccelerationFactor"] == 2
+    assert image.data.shape[2] == np.size(sequence.definitions["SlicePositions"])
+    assert nrmse(image, sequence, image.data[..., 0]) < 0.06
+    assert np.max(image.meta["recipe"]["multiband_leakage"]) < 0.1
+
+
+@pytest.mark.parametrize(("name", "limit"), [("small-prisma-radial", 0.05), ("small-premier-spiral", 0.07)])
+def test_arms(tmp_path, name, limit):
+    """Compared with the circle of k-space that the arms reach; what is put beyond it is the difference.
+
+    The spiral's arms are 1.3 / FOV apart at the rim, so that it is undersampled there.
+    """
+    raw, sequence = measure(tmp_path, name)
+    image = reconstruct(raw, ReconOptions(combine="rss"))
+    assert raw.header.encodings[0].trajectory == name.rpartition("-")[2]
+    k = next(g.trajectory for g in raw.groups if g.trajectory is not None)
+    assert nrmse(image, sequence, disc=float(np.hypot(k[..., 0], k[..., 1]).max())) < limit
