@@ -7,22 +7,20 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import calibration_block
 from .cartesian import KSpace, sorted_volumes
 from .coils import CoilMaps
 from .errors import RawDataError
 from .geometry import image_affine, slice_order, to_canonical
-from .grappa import GrappaKernel, calibrate_grappa
+from .grappa import GrappaKernel
 from .options import Image, ReconOptions
 from .raw import RawData
 from .reconstruct import make_job
 from .sense import g_factor as sense_g_factor
-from .volume import sensitivity_maps
+from .volume import grappa_kernel, sensitivity_maps
 
 __all__ = ["g_factor", "grappa_g_factor", "grappa_image_weights"]
 
 Complex = NDArray[np.complex64]
-_BLOCK = (32, 32, 24)
 
 
 def g_factor(raw: RawData, options: ReconOptions | None = None) -> Image:
@@ -87,11 +85,7 @@ def _slice(
     if options.acceleration in ("sense", "cg_sense"):
         full = sense_map(maps, kspace.acceleration)
     else:
-        try:
-            kernel = calibrate_grappa(calibration_block(kspace, _BLOCK), kspace.acceleration)
-        except ValueError as error:
-            raise RawDataError(f"{source}: {error}") from None
-        full = grappa_g_factor(kernel, maps)
+        full = grappa_g_factor(grappa_kernel(kspace, source), maps)
     y, z = ny // 2 - kept[1] // 2, nz // 2 - kept[2] // 2
     return full[:, y : y + kept[1], z : z + kept[2]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,18 +79,25 @@ def _regridded(
     """Readouts of one shape whose samples lie anywhere on their line."""
     positions = line_positions(raw, group, inside, grid)
     kinds, which = np.unique(np.round(positions, 3), axis=0, return_inverse=True)
-    keep, n = grid.kept[0], grid.encoded[0]
-    # Position x of the kept voxels in units of the encoded field of view.
-    x = (np.arange(keep) - keep // 2) / n
-    fourier = np.exp(2j * np.pi * np.outer(x, np.arange(n) - n // 2)) / np.sqrt(n)
     for number in range(len(kinds)):
         own = inside[which.reshape(-1) == number]
-        used = np.isfinite(kinds[number])
-        to_image = np.zeros((positions.shape[1], keep), np.complex64)
-        to_image[used] = (fourier @ regrid_matrix(kinds[number][used], n)).T
+        to_image = _line_to_image(kinds[number].tobytes(), grid.encoded[0], grid.kept[0])
         for i in range(0, len(own), _BATCH):
             part = own[i : i + _BATCH]
             result[place[group.index[part]]] = group.data[part] @ to_image
+
+
+@lru_cache(maxsize=32)
+def _line_to_image(positions: bytes, n: int, keep: int) -> NDArray[np.complex64]:
+    """Matrix (sample, x) from samples at positions (NaN: not used) to the kept pixels."""
+    where = np.frombuffer(positions)
+    # Position x of the kept pixels in units of the encoded field of view.
+    x = (np.arange(keep) - keep // 2) / n
+    fourier = np.exp(2j * np.pi * np.outer(x, np.arange(n) - n // 2)) / np.sqrt(n)
+    used = np.isfinite(where)
+    matrix = np.zeros((len(where), keep), np.complex64)
+    matrix[used] = (fourier @ regrid_matrix(where[used], n)).T
+    return matrix
 
 
 def line_positions(

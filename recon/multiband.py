@@ -95,11 +95,16 @@ def _partition_encoding(raw: RawData, rows: NDArray[np.intp], grid: CartesianGri
 
 
 def separate(
-    group: MultibandGroup, collapsed: KSpace, references: list[KSpace], record: Record
+    group: MultibandGroup,
+    collapsed: KSpace,
+    references: list[KSpace],
+    record: Record,
+    known: dict[bytes, Complex] | None = None,
 ) -> list[tuple[int, KSpace]]:
     """Lines of each slice from lines that hold all of them: [(a row of its reference, lines), ...].
 
-    The references become the slices' calibration lines.  How much of the other slices each kernel lets
+    The references become the slices' calibration lines. `known` keeps kernels for the next volume of equal
+    lines.  How much of the other slices each kernel lets
     through, measured on the references, goes into the record.
 
     Raises
@@ -110,18 +115,21 @@ def separate(
     shift = group.height - group.height[0]  # a phase that all slices share stays out of the kernels
     lattice = np.sort(np.unique(collapsed.ky))
     mixed = _to_k(collapsed, lattice, group.kz[0] * group.height[0])
-    common = _common_lines(lattice, references)
-    single = np.stack(
-        [
-            _to_k(part, common, kz * height - group.kz[0] * s)
-            for part, kz, height, s in zip(references, group.kz[1:], group.height, shift, strict=True)
-        ]
-    )
-    kernels = fit_slice_kernels(single)
-    slices = apply_slice_kernels(mixed, kernels)
-    record.recipe.setdefault("multiband_leakage", []).append(
-        [round(v, 5) for v in slice_leakage(single, kernels)]
-    )
+    known = {} if known is None else known
+    key = b"".join(a.tobytes() for a in (lattice, np.round(group.kz[0], 6), *group.references))
+    if key not in known:
+        common = _common_lines(lattice, references)
+        single = np.stack(
+            [
+                _to_k(part, common, kz * height - group.kz[0] * s)
+                for part, kz, height, s in zip(references, group.kz[1:], group.height, shift, strict=True)
+            ]
+        )
+        known[key] = fit_slice_kernels(single)
+        record.recipe.setdefault("multiband_leakage", []).append(
+            [round(v, 5) for v in slice_leakage(single, known[key])]
+        )
+    slices = apply_slice_kernels(mixed, known[key])
     found = []
     for s, part in enumerate(references):
         own = ifft_centred(slices[s], (1,)).transpose(2, 0, 1)

@@ -13,12 +13,13 @@ from .coils import CoilMaps
 from .errors import RawDataError
 from .geometry import slice_order
 from .ghost import GhostCorrection
+from .grappa import GrappaKernel
 from .gridding import Gridder
 from .multiband import MultibandGroup, separate
 from .noise import NoiseModel
 from .options import ReconOptions
 from .raw import RawData
-from .volume import Record, reconstruct_cartesian, sensitivity_maps
+from .volume import Record, grappa_kernel, reconstruct_cartesian, sensitivity_maps
 
 __all__ = ["Job", "line_wise"]
 
@@ -62,8 +63,13 @@ class Job:
     ghost: GhostCorrection | None = None
     gridder: Gridder | None = None
     maps: dict[int, CoilMaps | None] = field(default_factory=dict)
+    _kernels: dict[tuple[int, bytes], GrappaKernel] = field(default_factory=dict)
+    _slice_kernels: dict[bytes, NDArray[np.complex64]] = field(default_factory=dict)
+    _references: dict[bytes, KSpace] = field(default_factory=dict)
+    _only: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._only = calibration_only(self.raw)
         if line_wise(self.raw, self.rows, self.grid):
             if self.grid.encoding.trajectory == "epi":
                 self.ghost = GhostCorrection(
@@ -92,22 +98,35 @@ class Job:
         """Image (x, y, z) of one slice or slab."""
         if self.gridder is not None:
             return self.gridder.image(self.raw, rows, self.noise, self.record)
-        return self.cartesian(self.kspace(rows), int(self.raw.heads["slice"][rows[0]]))
+        return self.cartesian(
+            self.kspace(rows), int(self.raw.heads["slice"][rows[0]]), rows[self._only[rows]]
+        )
 
     def kspace(self, rows: NDArray[np.intp]) -> KSpace:
         """Sorted lines of one slice or slab."""
         return load_kspace(self.raw, rows, self.grid, self.noise, self.ghost)
 
-    def cartesian(self, kspace: KSpace, number: int) -> NDArray[Any]:
-        """Image of sorted lines of slice `number`."""
+    def cartesian(self, kspace: KSpace, number: int, calibration: NDArray[np.intp]) -> NDArray[Any]:
+        """Image of sorted lines of slice `number`; weights are kept for volumes of equal calibration rows."""
+        source = self.raw.source
+        if self.options.shared_maps and number not in self.maps:
+            self.maps[number] = sensitivity_maps(kspace, self.options)
         maps = self.maps.get(number)
-        return reconstruct_cartesian(kspace, self.grid, self.options, self.record, self.raw.source, maps)
+        kernel, key = None, (number, np.append(calibration, kspace.lattice).tobytes())
+        wanted = self.options.acceleration in ("auto", "grappa") and max(kspace.acceleration) > 1
+        if wanted and len(calibration):
+            kernel = self._kernels.get(key) or grappa_kernel(kspace, source)
+            self._kernels[key] = kernel
+        return reconstruct_cartesian(kspace, self.grid, self.options, self.record, source, maps, kernel)
 
     def share_maps(self, volumes: list[list[NDArray[np.intp]]]) -> None:
         """Estimate each slice's sensitivities once, from the volume in which it is brightest."""
         if self.gridder is not None:
             self.record.note("shared_maps: gridded data keep their own sensitivities")
             return
+        multiband = self.grid.encoding.multiband
+        if multiband is not None and multiband.factor > 1:
+            return  # only separated slices have maps of their own: those of the first volume serve
         best: dict[int, tuple[float, NDArray[np.intp]]] = {}
         energy = _energy(self.raw)
         for slices in volumes:
@@ -121,23 +140,28 @@ class Job:
 
     def _simultaneous(self, groups: list[NDArray[np.intp]]) -> tuple[NDArray[Any], NDArray[np.intp]]:
         """Slices of a volume whose readouts hold several each."""
-        only = np.flatnonzero(calibration_only(self.raw))
-        only = only[np.isin(only, self.rows)]
+        only = self.rows[self._only[self.rows]]
         images, first = [], []
         for rows in groups:
             imaging = rows[~np.isin(rows, only)]
             group = MultibandGroup.find(self.raw, imaging, only, self.grid)
-            lines = [self.kspace(part) for part in (imaging, *group.references)]
+            references = [self._reference(part) for part in group.references]
             try:
-                parts = separate(group, lines[0], lines[1:], self.record)
+                parts = separate(group, self.kspace(imaging), references, self.record, self._slice_kernels)
             except ValueError as error:
                 raise RawDataError(f"{self.raw.source}: {error}") from None
-            for row, kspace in parts:
-                images.append(self.cartesian(kspace, int(self.raw.heads["slice"][row])))
+            for (row, kspace), rows_ in zip(parts, group.references, strict=True):
+                images.append(self.cartesian(kspace, int(self.raw.heads["slice"][row]), rows_))
                 first.append(row)
         heads = self.raw.heads[first]
         order = np.argsort((heads["position"] * heads[0]["slice_dir"]).sum(axis=1), kind="stable")
         return np.concatenate([images[i] for i in order], axis=2), np.array([first[i] for i in order])
+
+    def _reference(self, rows: NDArray[np.intp]) -> KSpace:
+        key = rows.tobytes()
+        if key not in self._references:
+            self._references[key] = self.kspace(rows)
+        return self._references[key]
 
 
 def _energy(raw: RawData) -> NDArray[np.float64]:

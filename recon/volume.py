@@ -13,14 +13,14 @@ from .calibration import calibration_block
 from .cartesian import CartesianGrid, KSpace
 from .coils import CoilMaps, espirit_maps, low_resolution, rss, walsh_maps
 from .fourier import crop, fft_centred, ifft_centred
-from .grappa import calibrate_grappa, fill_mask
+from .grappa import GrappaKernel, calibrate_grappa, fill_mask
 from .options import ReconOptions
 from .partial_fourier import homodyne, pocs, sampled_range
 from .raw import RawDataError
 from .sense import cg_sense, unfold
 from .windows import filter_and_interpolate
 
-__all__ = ["Record", "combine_coils", "reconstruct_cartesian", "sensitivity_maps"]
+__all__ = ["Record", "combine_coils", "grappa_kernel", "reconstruct_cartesian", "sensitivity_maps"]
 
 Complex = NDArray[np.complex64]
 _GRAPPA_BLOCK = (32, 32, 24)
@@ -47,10 +47,12 @@ def reconstruct_cartesian(
     record: Record,
     source: str,
     maps: CoilMaps | None = None,
+    kernel: GrappaKernel | None = None,
 ) -> NDArray[Any]:
     """Image (x, y, z) of one volume on the output matrix: float32 magnitudes after RSS, else complex64.
 
-    `maps` are sensitivities over the encoded field of view; estimated from the data where None.
+    `maps` are sensitivities over the encoded field of view, `kernel` the weights of GRAPPA; estimated from
+    the data where None.
     """
     method = options.acceleration
     if method == "auto":
@@ -68,7 +70,9 @@ def reconstruct_cartesian(
         full = kspace.shape[2:]
         ratio = (1.0, grid.kept[1] / full[0], grid.kept[2] / full[1])
         maps = CoilMaps(maps=maps.maps, ratio=ratio)
-    return _coil_wise(kspace, grid, options, method, partial, source, maps)
+    if method == "grappa" and kernel is None:
+        kernel = grappa_kernel(kspace, source)
+    return _coil_wise(kspace, grid, options, kernel if method == "grappa" else None, partial, maps)
 
 
 def _note_gaps(kspace: KSpace, record: Record) -> None:
@@ -146,14 +150,13 @@ def _coil_wise(
     kspace: KSpace,
     grid: CartesianGrid,
     options: ReconOptions,
-    method: str,
+    kernel: GrappaKernel | None,
     partial: _Partial | None,
-    source: str,
     maps: CoilMaps | None,
 ) -> NDArray[Any]:
     """Coil images slab by slab, then combination; with a filter, coil images of the whole volume."""
     combine = combine_coils(maps, options)
-    fill = _grappa(kspace, source) if method == "grappa" else None
+    fill = None if kernel is None else _filling(kspace, kernel)
     nx, coils = kspace.shape[:2]
     filtering = options.window.active or grid.out != grid.kept
     out: NDArray[Any] = np.empty(grid.kept, np.float32 if options.combine == "rss" else np.complex64)
@@ -213,12 +216,21 @@ def combine_coils(maps: CoilMaps | None, options: ReconOptions) -> Callable[...,
     return combine
 
 
-def _grappa(kspace: KSpace, source: str) -> Callable[[Complex, int, int], None]:
-    block = calibration_block(kspace, _GRAPPA_BLOCK)
+def grappa_kernel(kspace: KSpace, source: str) -> GrappaKernel:
+    """Weights fitted to the calibration lines.
+
+    Raises
+    ------
+    RawDataError
+        There are too few of them.
+    """
     try:
-        kernel = calibrate_grappa(block, kspace.acceleration)
+        return calibrate_grappa(calibration_block(kspace, _GRAPPA_BLOCK), kspace.acceleration)
     except ValueError as error:
         raise RawDataError(f"{source}: {error}") from None
+
+
+def _filling(kspace: KSpace, kernel: GrappaKernel) -> Callable[[Complex, int, int], None]:
     hybrid = kernel.hybrid(kspace.shape[0])
     todo = fill_mask(kspace.lattice_mask(), kspace.mask())
 

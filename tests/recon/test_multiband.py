@@ -111,6 +111,24 @@ def test_with_in_plane_acceleration(tmp_path, truth):
     assert relative(image.data, truth[:, :, 1::-1]) > 0.3
 
 
+def test_shared_sensitivities(tmp_path):
+    """Two equal volumes with maps of the first one; kernels are fitted once."""
+    train = Train(delay=0.2)
+    acqs = measurement(SETUP, train, 2, 2)
+    heights = (LOWEST, LOWEST + GAP)
+    kz = (np.arange(36) - 18) % 2 / (2 * GAP)
+    acqs += trains.play(
+        SETUP, train, range(36), kz=kz, height=None, slice=0, position=1e3 * (ORIGIN + LOWEST), repetition=1,
+        objects=[(h, OBJECTS[s]) for s, h in enumerate(heights)],
+    )  # fmt: skip
+    raw = read_raw(synthetic.write(tmp_path / "a.h5", SETUP, acqs, xml=xml(SETUP, train, 2)))
+    shared = reconstruct(raw, ReconOptions(shared_maps=True))
+    own = reconstruct(raw, ReconOptions())
+    assert len(shared.meta["recipe"]["multiband_leakage"]) == 1
+    assert relative(shared.data[..., 1], shared.data[..., 0]) < 1e-5
+    assert relative(shared.data, own.data) < 1e-5
+
+
 def test_kernels_block_the_other_slice():
     """The fit asks for silence from the other slices: less leaks than of kernels fitted to the sum."""
     rng = np.random.default_rng(2)

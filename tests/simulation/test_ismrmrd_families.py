@@ -129,6 +129,20 @@ def nrmse(image, sequence, data=None, *, disc=None):
     return float(np.linalg.norm(data - scale * truth) / np.linalg.norm(scale * truth))
 
 
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory):
+    """Diffusion series: raw data, sequence, folder."""
+    folder = tmp_path_factory.mktemp("dwi")
+    return *measure(folder, "small-ingenia-dwi"), folder
+
+
+@pytest.fixture(scope="module")
+def simultaneous(tmp_path_factory):
+    """Series of two bands: raw data, sequence, folder."""
+    folder = tmp_path_factory.mktemp("bold")
+    return *measure(folder, "small-prisma-bold"), folder
+
+
 def test_blips_up_and_down(tmp_path):
     """Two volumes of opposite direction; a delay of 0.2 samples is taken out by the navigators."""
     raw, sequence = measure(tmp_path, "small-premier-epi", echo_delay=0.2)
@@ -149,9 +163,9 @@ def test_blips_up_and_down(tmp_path):
     assert (axes[0] == "j") == along
 
 
-def test_diffusion_series(tmp_path):
+def test_diffusion_series(weighted):
     """Twofold accelerated with partial Fourier; b-vectors point where the lobes did."""
-    raw, sequence = measure(tmp_path, "small-ingenia-dwi")
+    raw, sequence, _ = weighted
     image = reconstruct(raw, ReconOptions(combine="rss"))
     told = sequence.definitions
     directions = np.reshape(told["BDirections"], (-1, 3))
@@ -165,9 +179,9 @@ def test_diffusion_series(tmp_path):
         assert nrmse(image, sequence, image.data[..., volume]) < 0.12
 
 
-def test_simultaneous_slices(tmp_path):
+def test_simultaneous_slices(simultaneous):
     """Two bands with CAIPI, slices where the prescription has them."""
-    raw, sequence = measure(tmp_path, "small-prisma-bold")
+    raw, sequence, _ = simultaneous
     image = reconstruct(raw, ReconOptions(combine="rss"))
     assert image.meta["sidecar"]["MultibandAccelerationFactor"] == 2
     assert image.data.shape[2] == np.size(sequence.definitions["SlicePositions"])
@@ -186,3 +200,86 @@ def test_arms(tmp_path, name, limit):
     assert raw.header.encodings[0].trajectory == name.rpartition("-")[2]
     k = next(g.trajectory for g in raw.groups if g.trajectory is not None)
     assert nrmse(image, sequence, disc=float(np.hypot(k[..., 0], k[..., 1]).max())) < limit
+
+
+class TestHeader:
+    """What other software reads, with the ismrmrd package."""
+
+    def test_echo_train_and_series(self, weighted):
+        import ismrmrd
+
+        _, sequence, folder = weighted
+        with ismrmrd.File(folder / "raw.h5", "r") as file:
+            header, acquisitions = file["dataset"].header, list(file["dataset"].acquisitions)
+        encoding = header.encoding[0]
+        assert encoding.trajectory.value == "epi"
+        assert encoding.parallelImaging.calibrationMode.value == "separate"
+        description = encoding.trajectoryDescription
+        assert description.identifier == "ConventionalEPI"
+        values = {p.name: p.value for p in description.userParameterLong}
+        rise, flat, delay, dwell, samples = sequence.definitions["EpiRamp"]
+        assert values["rampUpTime"] == values["rampDownTime"] == round(1e6 * rise)
+        assert values["flatTopTime"] == round(1e6 * flat)
+        assert values["acqDelayTime"] == round(1e6 * delay)
+        assert values["numSamples"] == samples
+        assert values["numberOfNavigators"] == 3
+        assert description.userParameterDouble[0].value == pytest.approx(1e6 * dwell)
+        parameters = header.sequenceParameters
+        assert parameters.diffusionDimension.value == "repetition"
+        directions = np.reshape(sequence.definitions["BDirections"], (-1, 3))
+        for entry, b, v in zip(
+            parameters.diffusion, sequence.definitions["BValues"], directions, strict=True
+        ):
+            assert entry.bvalue == pytest.approx(1e-6 * b)
+            g = entry.gradientDirection
+            np.testing.assert_allclose([-g.rl, -g.ap, g.fh], TURN @ v, atol=1e-8)
+        self.flags(acquisitions, values["etl"])
+
+    def flags(self, acquisitions, length):
+        """Navigators are phase-correction lines; every second line of a train runs backwards."""
+        import ismrmrd
+
+        train = [
+            a for a in acquisitions
+            if not a.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+            and not a.is_flag_set(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)
+            and (a.idx.repetition, a.idx.slice) == (1, 2)
+        ]  # fmt: skip
+        assert len(train) == length + 3
+        correction = [a.is_flag_set(ismrmrd.ACQ_IS_PHASECORR_DATA) for a in train]
+        assert correction == [True] * 3 + [False] * length
+        reverse = [a.is_flag_set(ismrmrd.ACQ_IS_REVERSE) for a in train]
+        assert reverse == [(n + 1) % 2 == 1 for n in range(length + 3)]
+        for a in train:
+            falls = a.traj[-1, 0] < a.traj[0, 0]
+            assert falls == a.is_flag_set(ismrmrd.ACQ_IS_REVERSE)
+        assert [a.idx.kspace_encode_step_1 for a in train[3:]] == sorted(
+            a.idx.kspace_encode_step_1 for a in train[3:]
+        )
+
+    def test_simultaneous_slices(self, simultaneous):
+        import ismrmrd
+
+        _, sequence, folder = simultaneous
+        with ismrmrd.File(folder / "raw.h5", "r") as file:
+            header = file["dataset"].header
+        band = header.encoding[0].parallelImaging.multiband
+        positions = np.asarray(sequence.definitions["SlicePositions"])
+        assert band.multiband_factor == 2
+        np.testing.assert_allclose(band.spacing[0].dZ, [1e3 * (positions[4] - positions[0])])
+        assert band.deltaKz == pytest.approx(1e-3 * float(sequence.definitions["MultibandBlip"]))
+
+    def test_coil_table(self):
+        """Recon evaluates the table as the simulation does: two programs, one convention."""
+        from mrsim.simulation.scanner_gradients import distortion_description, scanner_field
+        from recon import GradientCoils
+
+        machine = load_scanner("siemens-prisma-3t")
+        coils = GradientCoils.from_json(distortion_description(machine), "")
+        points = np.random.default_rng(8).uniform(-0.11, 0.11, (50, 3))
+        known = dataclasses.replace(
+            machine, gradients=dataclasses.replace(machine.gradients, coil_error=0.0, scale_error=(0.0,) * 3)
+        )
+        there = scanner_field(known).field(points)
+        assert np.abs(there - points).max() > 1e-4
+        np.testing.assert_allclose(points + coils.displacement(points), there, atol=1e-9)
