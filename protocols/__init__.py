@@ -4,10 +4,12 @@
 Pulseq file 1.2 to 1.5 into a `Sequence`.
 """
 
+from .btensor import b_tensors, volume_b_tensors
 from .builder import build, build_with_report, timing_errors, write_seq
 from .coil import CoilHarmonic, GradientCoil, list_coils, load_coil
 from .composer import BuildError
 from .continuity import gradient_jumps
+from .diffusion_directions import even_directions, fsl_directions, read_fsl, write_fsl
 from .protocol import Prescription, Protocol, list_protocols, load_protocol
 from .pulses import rf_steps
 from .reader import read_seq
@@ -27,7 +29,8 @@ from .sequence import (
     gradient_integral,
     infer_use,
 )
-from .settings import Acceleration, Geometry, Readout, Rf, Timing
+from .settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
+from .settings_epi import Diffusion, Epi, Trajectory
 
 __all__ = [
     "GAMMA_BAR",
@@ -36,7 +39,9 @@ __all__ = [
     "BuildError",
     "BuildReport",
     "CoilHarmonic",
+    "Diffusion",
     "EddyTerm",
+    "Epi",
     "Geometry",
     "GradEvent",
     "GradientCoil",
@@ -49,14 +54,19 @@ __all__ = [
     "Rf",
     "RfEvent",
     "Scanner",
+    "Selection",
     "SeqFileError",
     "Sequence",
     "SequenceError",
     "Signature",
     "Stability",
     "Timing",
+    "Trajectory",
+    "b_tensors",
     "build",
     "build_with_report",
+    "even_directions",
+    "fsl_directions",
     "gradient_area",
     "gradient_integral",
     "gradient_jumps",
@@ -67,8 +77,11 @@ __all__ = [
     "load_coil",
     "load_protocol",
     "load_scanner",
+    "read_fsl",
     "read_seq",
     "rf_steps",
     "timing_errors",
+    "volume_b_tensors",
+    "write_fsl",
     "write_seq",
 ]

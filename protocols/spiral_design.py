@@ -86,7 +86,7 @@ def fastest_speed(curvature: FloatArray, step: FloatArray, amplitude: float, sle
     ``v <= min(amplitude, sqrt(slew / curvature))`` and ``|d(v^2)/ds| <= 2 sqrt(slew^2 - curvature^2 v^4)``,
     met by one pass forward and one backward; the speed at the end is free.
     """
-    limit = np.minimum(amplitude**2, slew / np.maximum(curvature, 1e-300))  # of v^2
+    limit = np.minimum(amplitude**2, slew / np.maximum(curvature, 1e-30))  # of v^2
 
     def sweep(square: list[float], order: range, ahead: int) -> None:
         for n in order:
