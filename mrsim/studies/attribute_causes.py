@@ -177,13 +177,16 @@ def _without_unused_draws(session: Session) -> Session:
 def _with(scanner: Scanner, reference: Scanner, paths: Sequence[str]) -> Scanner:
     """Return a record with the values at some paths (``group`` or ``group.value``) of another."""
     changes: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
     for path in paths:
         group, _, name = path.partition(".")
         if name:
-            value = getattr(getattr(reference, group), name)
-            changes[group] = dataclasses.replace(changes.get(group, getattr(scanner, group)), **{name: value})
+            parts.setdefault(group, {})[name] = getattr(getattr(reference, group), name)
         else:
             changes[group] = getattr(reference, group)
+    # All values of a group at once: a record checks them against each other.
+    for group, values in parts.items():
+        changes.setdefault(group, dataclasses.replace(getattr(scanner, group), **values))
     return scanner.replace(provenance=_sources(), **changes)
 
 

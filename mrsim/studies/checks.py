@@ -188,7 +188,8 @@ def _attribution_causes(sections: Sections) -> Iterator[Finding]:
     for index, name in enumerate(wanted.causes):
         if name not in CAUSES:
             yield f"attribution.causes.{index}", f"unknown cause {name!r}", did_you_mean(name, list(CAUSES))
-    yield from _unique("attribution", "causes", wanted.causes)
+        elif name in wanted.causes[:index]:
+            yield f"attribution.causes.{index}", f"must be unique; got {name!r} twice", "Name it once."
 
 
 def _size(sections: Sections) -> Iterator[Finding]:

@@ -67,6 +67,10 @@ def test_without_any_cause_all_scanners_of_the_library_are_alike():
     for number, name in enumerate(list_scanners()):
         other = side(name, scanner=load_scanner(name), card=CARDS["premier"], seed=number)
         assert leftover(reference, other, switch_off) == [], name
+        # Records made of two are checked as all records are: every mixture must be one.
+        for cause in EXCHANGED:
+            for active in ({cause}, EVERYTHING - {cause}):
+                assert states(reference, other, frozenset(active), switch_off)
 
 
 def test_with_all_causes_each_is_what_it_is(pair):
@@ -128,9 +132,7 @@ def test_the_protocol_brings_its_gradient_limits(pair):
 
 def test_reconstructions_share_a_scan(pair):
     prisma, premier = pair
-    both = [
-        states(prisma, premier, c, switch_off)[1] for c in (EVERYTHING, EVERYTHING - {"reconstruction"})
-    ]
+    both = [states(prisma, premier, c, switch_off)[1] for c in (EVERYTHING, EVERYTHING - {"reconstruction"})]
     assert both[0].scanner.recon != both[1].scanner.recon
     assert simulated_as(both[0], prisma) == simulated_as(both[1], prisma)
 
@@ -144,7 +146,9 @@ def test_null_players_are_found():
     assert not set(found) & EXCHANGED
     assert "tissue" not in found
     assert {"susceptibility", "noise", "repositioning"} <= set(found)
-    quiet = [dataclasses.replace(s, options=dataclasses.replace(s.options, noise=False)) for s in (first, twin)]
+    quiet = [
+        dataclasses.replace(s, options=dataclasses.replace(s.options, noise=False)) for s in (first, twin)
+    ]
     assert "noise" not in acting(*quiet, tuple(CAUSES), switch_off)
     assert acting(first, twin, ("protocol", "gain"), switch_off) == ("gain",)
 
