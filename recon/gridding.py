@@ -12,6 +12,7 @@ from scipy import fft as _fft
 
 from .cartesian import CartesianGrid
 from .coils import CoilMaps, low_resolution, walsh_maps
+from .errors import RawDataError
 from .fourier import crop, fft_centred, ifft_centred, resize_centred
 from .noise import NoiseModel
 from .options import ReconOptions
@@ -24,6 +25,7 @@ __all__ = ["Gridder", "NufftPlan", "density_compensation"]
 
 _MAP_LINES = 24
 _BATCH_POINTS = 2**22
+MAX_POINTS = 2**28  # of the doubled matrix: 4 GiB
 
 
 def density_compensation(
@@ -238,6 +240,11 @@ class Gridder:
 
     def _plan(self, samples: Samples, shape: tuple[int, ...]) -> tuple[NufftPlan, NDArray[np.bool_]]:
         dims = samples.dims
+        if np.prod([2.0 * n for n in shape]) > MAX_POINTS:
+            raise RawDataError(
+                f"a doubled matrix of {shape} exceeds {MAX_POINTS} points for gridding. Check matrixSize, or "
+                "ask for a smaller zero_fill."
+            )
         step = np.asarray(self.grid.pixel[:dims]) / np.asarray(self.grid.encoding.encoded.pixel[:dims])
         angle = 2 * np.pi * samples.positions * step
         inside = np.asarray(np.all(np.abs(angle) <= np.pi * (1 + 1e-6), axis=1))

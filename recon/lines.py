@@ -19,6 +19,7 @@ __all__ = ["line_positions", "readout_lines", "regrid_matrix"]
 
 _BATCH = 256
 _REGULARISATION = 1e-4
+_MAX_MATRIX = 2**26
 
 
 def readout_lines(raw: RawData, rows: NDArray[np.intp], grid: CartesianGrid) -> NDArray[np.complex64]:
@@ -115,6 +116,11 @@ def line_positions(
     """
     heads, samples = raw.heads[group.index[inside]], group.data.shape[2]
     n = grid.encoded[0]
+    if samples * max(n, samples) > _MAX_MATRIX:
+        raise RawDataError(
+            f"{raw.source}: readout {group.index[inside[0]]}: {samples} samples on a matrix of {n} are too "
+            "many for an EPI line. Take out trajectoryDescription to have the trajectory gridded."
+        )
     if group.trajectory is not None:
         stored = group.trajectory[inside].astype(np.float64)
         if np.abs(stored).max() <= 0.75:  # cycles per pixel, as of the ISMRMRD convention
@@ -134,6 +140,11 @@ def line_positions(
         line = description.positions(samples, fov, n / fov)
         reverse = raw.flagged(AcquisitionFlag.REVERSE)[group.index[inside]]
         positions = np.where(reverse[:, None], -line, line)
+    if np.abs(positions).max() > 4 * n:
+        raise RawDataError(
+            f"{raw.source}: samples of an EPI line lie at up to {np.abs(positions).max():.3g} / FOV, the "
+            f"encoded matrix reaches {n / 2:g}. Correct the trajectory or its description."
+        )
     index = np.arange(samples)
     outside = (index < heads["discard_pre"][:, None]) | (index >= samples - heads["discard_post"][:, None])
     return np.asarray(np.where(outside, np.nan, positions))

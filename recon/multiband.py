@@ -61,7 +61,12 @@ class MultibandGroup:
         multiband = grid.encoding.multiband
         assert multiband is not None  # asked for only where the header says so
         direction = raw.heads["slice_dir"][rows[0]]
-        origin = np.array([float(raw.header.parameters.get(K_ORIGIN + a, 0.0)) for a in "xyz"])
+        told = [raw.header.parameters.get(K_ORIGIN + axis, 0.0) for axis in "xyz"]
+        if not all(isinstance(v, int | float) for v in told):
+            raise RawDataError(
+                f"{raw.source}: user parameters {K_ORIGIN}x, y and z must be numbers; got {told}. Mend them."
+            )
+        origin = np.array(told, float)
         along = 1e-3 * (raw.heads["position"] - origin) @ direction
         wanted = along[rows[0]] + np.concatenate([[0.0], np.cumsum(multiband.gaps)])
         tolerance = 0.1 * min((abs(g) for g in multiband.gaps), default=1e-3)

@@ -188,10 +188,11 @@ def test_lines_that_wander(tmp_path):
         ("<name>dwellTime</name>", "<name>other</name>", "lacks"),
         ("<value>2.5</value>", "<value>nan</value>", "trajectoryDescription/dwellTime"),
         ("<value>2.5</value>", "<value>0</value>", "above 0 us"),
+        ("<value>40</value>", "<value>4000</value>", "lie at up to"),
     ],
 )
 def test_bad_descriptions(tmp_path, old, new, words):
-    train = Train()
+    train = Train(store=False)
     acqs = trains.play(SETUP, train, range(36))
     xml = trains.header(SETUP, train)
     assert old in xml

@@ -164,6 +164,15 @@ def test_too_few_reference_lines(tmp_path):
         reconstruct(raw)
 
 
+def test_origin_that_is_no_number(tmp_path):
+    train = Train()
+    text = xml(SETUP, train, 2).replace(f"<value>{1e3 * ORIGIN}</value>", "<value>here</value>")
+    acqs = measurement(SETUP, train, 2, 2)
+    raw = read_raw(synthetic.write(tmp_path / "a.h5", SETUP, acqs, xml=text))
+    with pytest.raises(RawDataError, match="k_origin_mm_x, y and z must be numbers"):
+        reconstruct(raw)
+
+
 def test_too_few_distances(tmp_path):
     train = Train()
     text = xml(SETUP, train, 2).replace("<dZ>24.0</dZ>", "")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recon import ReconOptions, read_raw, reconstruct
+from recon import RawDataError, ReconOptions, read_raw, reconstruct
 from recon.gridding import NufftPlan
 
 from . import synthetic, trains
@@ -145,6 +145,12 @@ def test_partitions_that_turn(tmp_path):
     inside = coils > 0.3 * coils.max()
     # The Cartesian image has the corners of k-space as well.
     assert relative(found.data[inside], coils[inside]) < 0.15
+
+
+def test_matrix_too_large_to_grid(tmp_path):
+    setup = replace(SETUP, coils=1, recon_matrix=(20000, 20000, 1))
+    with pytest.raises(RawDataError, match=r"exceeds \d+ points"):
+        image(tmp_path, setup, measured(setup, spokes(4)), "radial")
 
 
 def test_normal_operator():
