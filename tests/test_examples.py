@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 HANG = 600
 """Seconds after which an example counts as hanging."""
-# A study with its report takes most of a minute.
-SLOW = {"05_tiny_study"}
+# A study with its report, and 30 scans, take most of a minute.
+SLOW = {"05_tiny_study", "08_t1_across_vendors"}
 
 
 def run(arguments: list[str], folder: Path) -> str:
