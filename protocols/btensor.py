@@ -19,6 +19,7 @@ from .sequence import FloatArray, GradEvent, Sequence, gradient_integral, infer_
 
 Axes = tuple[GradEvent | None, GradEvent | None, GradEvent | None]
 _TIME_TOLERANCE = 1e-12  # s; knots closer than this are one
+_CHUNK = 200_000  # samples looked at together
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,8 +120,7 @@ def b_tensors(sequence: Sequence) -> NDArray[np.float64]:
     Pulses act at their centres. Excitations start a path, refocusing pulses turn it, other pulses
     (inversion, saturation, preparation) leave it alone; stimulated echoes are not followed.
     """
-    walker = _Walker(sequence)
-    return np.array([walker.step(block) for block in range(sequence.n_blocks)])[sequence.adc_blocks]
+    return _readout_tensors(sequence)[0]
 
 
 def volume_b_tensors(sequence: Sequence) -> NDArray[np.float64]:
@@ -132,9 +132,7 @@ def volume_b_tensors(sequence: Sequence) -> NDArray[np.float64]:
         B [s/m^2] in logical axes; noise, navigator and pure reference readouts do not count. A volume
         without imaging readouts is NaN.
     """
-    walker = _Walker(sequence)
-    tensors = np.array([walker.step(block) for block in range(sequence.n_blocks)])[sequence.adc_blocks]
-    distance = np.array(walker.distance)
+    tensors, distance = _readout_tensors(sequence)
     volume = sequence.label("REP")
     imaging = (sequence.label("NOISE") == 0) & (sequence.label("NAV") == 0)
     imaging &= (sequence.label("REF") == 0) | (sequence.label("IMA") == 1)
@@ -145,74 +143,133 @@ def volume_b_tensors(sequence: Sequence) -> NDArray[np.float64]:
     return result
 
 
-class _Walker:
-    """Walks through the blocks with the dephasing and the tensor of the direct path."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Path:
+    """The sequence cut at the centres of excitation and refocusing pulses, piece by piece.
 
-    def __init__(self, sequence: Sequence) -> None:
-        self.sequence = sequence
-        self.k, self.total = np.zeros(3), np.zeros((3, 3))
-        self.excited = False
-        self.distance: list[float] = []
-        self._stretches: dict[tuple[int, int, int, float, float], Stretch] = {}
-        self._offsets: dict[tuple[int, int, int, int], FloatArray] = {}
+    Attributes
+    ----------
+    block, begin : ndarray, shape (n,)
+        Block of each piece and where it starts in it [s].
+    sign : ndarray of float, shape (n,)
+        Product of the turns since the excitation.
+    start : ndarray of float, shape (n, 3)
+        k at the start [1/m], times `sign`: moments then add up across refocusing pulses.
+    total : ndarray of float, shape (n, 3, 3)
+        int k k^T dt from the excitation to the start [s/m^2].
+    excited : ndarray of bool, shape (n,)
+        False in front of the first excitation.
+    """
 
-    def step(self, block: int) -> FloatArray:
-        """Pass one block; return the tensor at its readout's centre (zeros without a readout)."""
-        sequence, begin, result = self.sequence, 0.0, np.zeros((3, 3))
-        pulse = sequence.rf_event(block)
-        if pulse is not None:
-            use = infer_use(pulse)
-            if use in ("excitation", "refocusing"):
-                self._pass(block, 0.0, pulse.center)
-                self._turn(use)
-                begin = pulse.center
-        if sequence.adc[block]:
-            at, distance = self._center(block, begin)
-            self.distance.append(distance)
-            if self.excited:
-                piece = self._stretch(block, begin, max(begin, at))
-                result = 4.0 * np.pi**2 * (self.total + piece.added(self.k))
-        self._pass(block, begin, float(sequence.duration[block]))
-        return result
+    block: NDArray[np.intp]
+    begin: FloatArray
+    sign: FloatArray
+    start: FloatArray
+    total: FloatArray
+    excited: NDArray[np.bool_]
 
-    def _turn(self, use: str) -> None:
-        if use == "excitation":
-            self.k, self.total, self.excited = np.zeros(3), np.zeros((3, 3)), True
-        else:
-            self.k = -self.k
 
-    def _pass(self, block: int, begin: float, end: float) -> None:
-        piece = self._stretch(block, begin, end)
-        self.total = self.total + piece.added(self.k)
-        self.k = self.k + piece.moment
+def _path(sequence: Sequence) -> _Path:
+    """Follow the direct path through the whole sequence by running sums."""
+    uses = np.array(["", *(infer_use(event) for event in sequence.rf_events)])[sequence.rf]
+    centers = np.array([0.0, *(event.center for event in sequence.rf_events)])[sequence.rf]
+    turns = np.isin(uses, ("excitation", "refocusing"))
+    count = 1 + turns.astype(np.intp)
+    block = np.repeat(np.arange(sequence.n_blocks), count)
+    second = np.zeros(block.size, dtype=bool)
+    second[np.cumsum(count)[turns] - 1] = True  # the piece behind the centre of a pulse
+    begin = np.where(second, centers[block], 0.0)
+    end = np.where(turns[block] & ~second, centers[block], sequence.duration[block])
+    pieces, which = _stretches(sequence, block, begin, end)
+    excites = second & (uses[block] == "excitation")
+    shot = np.cumsum(excites)
+    turned = np.cumsum(second & (uses[block] == "refocusing"))
+    first = np.flatnonzero(np.concatenate(([True], excites[1:])))  # first piece of each path
+    path = np.cumsum(np.isin(np.arange(block.size), first)) - 1
+    sign = 1.0 - 2.0 * ((turned - turned[first][path]) % 2)
+    length, moment, lever, square = (
+        np.array([getattr(piece, name) for piece in pieces])[which]
+        for name in ("length", "moment", "first", "second")
+    )
+    start = _running(sign[:, None] * moment, first, path)
+    cross = sign[:, None, None] * start[:, :, None] * lever[:, None, :]
+    added = start[:, :, None] * start[:, None, :] * length[:, None, None] + cross
+    added += cross.transpose(0, 2, 1) + square
+    return _Path(
+        block=block,
+        begin=begin,
+        sign=sign,
+        start=start,
+        total=_running(added, first, path),
+        excited=shot > 0,
+    )
 
-    def _stretch(self, block: int, begin: float, end: float) -> Stretch:
-        numbers = self._numbers(block)
-        key = (*numbers, begin, end)
-        if key not in self._stretches:
-            self._stretches[key] = stretch(self.sequence.gradients(block), begin, end)
-        return self._stretches[key]
 
-    def _numbers(self, block: int) -> tuple[int, int, int]:
-        sequence = self.sequence
-        return int(sequence.gx[block]), int(sequence.gy[block]), int(sequence.gz[block])
+def _running(values: FloatArray, first: NDArray[np.intp], path: NDArray[np.intp]) -> FloatArray:
+    """Sum of the values in front of each entry, anew from each entry in `first`."""
+    before = np.cumsum(values, axis=0) - values
+    return np.asarray(before - before[first][path])
 
-    def _center(self, block: int, begin: float) -> tuple[float, float]:
-        """Time [s] of the sample nearest to the k-space centre, and its distance from it [1/m]."""
-        sequence = self.sequence
-        event = sequence.adc_event(block)
-        assert event is not None
-        key = (*self._numbers(block), int(sequence.adc[block]))
-        if key not in self._offsets:
-            columns = [
-                np.zeros(event.num) if g is None else gradient_integral(g, event.sample_times)
-                for g in sequence.gradients(block)
-            ]
-            self._offsets[key] = np.stack(columns, axis=1)
-        start = self.k - self._moment_before(block, begin)
-        away = np.linalg.norm(start + self._offsets[key], axis=1)
-        sample = int(np.argmin(away))
-        return float(event.sample_times[sample]), float(away[sample])
 
-    def _moment_before(self, block: int, begin: float) -> FloatArray:
-        return self._stretch(block, 0.0, begin).moment if begin > 0.0 else np.zeros(3)
+def _stretches(
+    sequence: Sequence, block: NDArray[np.intp], begin: FloatArray, end: FloatArray
+) -> tuple[list[Stretch], NDArray[np.intp]]:
+    """Integrate every distinct piece once: the pieces, and which of them each row is."""
+    columns: list[NDArray[np.float64]] = [
+        np.asarray(column, dtype=np.float64)
+        for column in (sequence.gx[block], sequence.gy[block], sequence.gz[block], begin, end)
+    ]
+    rows, example, which = np.unique(
+        np.stack(columns, axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    pieces = [
+        stretch(sequence.gradients(int(block[n])), float(row[3]), float(row[4]))
+        for row, n in zip(rows, example, strict=True)
+    ]
+    return pieces, which.reshape(-1)
+
+
+def _readout_tensors(sequence: Sequence) -> tuple[NDArray[np.float64], FloatArray]:
+    """B [s/m^2] of each readout at its sample nearest to the k-space centre, and that distance [1/m]."""
+    path, adc = _path(sequence), sequence.adc_blocks
+    piece = np.searchsorted(path.block, adc, side="right") - 1  # the last one of each block
+    numbers = np.stack([getattr(sequence, name)[adc] for name in ("gx", "gy", "gz", "adc")], axis=1)
+    kinds, which = np.unique(np.column_stack((numbers, path.begin[piece])), axis=0, return_inverse=True)
+    tensors, distance = np.zeros((adc.size, 3, 3)), np.zeros(adc.size)
+    for kind in range(len(kinds)):
+        rows = np.flatnonzero(which.reshape(-1) == kind)
+        here = piece[rows]
+        k = path.sign[here, None] * path.start[here]
+        block, begin = int(adc[rows[0]]), float(kinds[kind, 4])
+        times, offsets = _sample_offsets(sequence, block, begin)
+        sample, distance[rows] = _nearest(k, offsets)
+        for number in np.unique(sample).tolist():
+            same = sample == number
+            part = stretch(sequence.gradients(block), begin, max(begin, float(times[number])))
+            added = path.total[here[same]] + np.array([part.added(start) for start in k[same]])
+            tensors[rows[same]] = added * path.excited[here[same], None, None]
+    return 4.0 * np.pi**2 * tensors, distance
+
+
+def _sample_offsets(sequence: Sequence, block: int, begin: float) -> tuple[FloatArray, FloatArray]:
+    """Sample times of a readout [s] and the moments since `begin`, shape (num, 3)."""
+    event = sequence.adc_event(block)
+    assert event is not None
+    at = event.sample_times
+    columns = [
+        np.zeros(event.num) if g is None else gradient_integral(g, at) - gradient_integral(g, begin)
+        for g in sequence.gradients(block)
+    ]
+    return at, np.stack(columns, axis=1)
+
+
+def _nearest(k: FloatArray, offsets: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    """Sample of each row nearest to the k-space centre, and its distance [1/m]."""
+    sample, distance = np.empty(len(k), dtype=np.intp), np.empty(len(k))
+    step = max(1, _CHUNK // len(offsets))
+    for low in range(0, len(k), step):
+        part = slice(low, low + step)
+        away = np.linalg.norm(k[part, None, :] + offsets, axis=2)
+        sample[part] = np.argmin(away, axis=1)
+        distance[part] = np.min(away, axis=1)
+    return sample, distance
