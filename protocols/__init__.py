@@ -9,11 +9,13 @@ from .builder import build, build_with_report, timing_errors, write_seq
 from .coil import CoilHarmonic, GradientCoil, list_coils, load_coil
 from .composer import BuildError
 from .continuity import gradient_jumps
+from .contrasts import Echoes, RefocusingDesign, Series
 from .diffusion_directions import even_directions, fsl_directions, read_fsl, write_fsl
 from .protocol import Prescription, Protocol, list_protocols, load_protocol
 from .pulses import rf_steps
 from .reader import read_seq
 from .records import Provenance, RecordError
+from .refocusing import effective_te, te_for_effective
 from .report import BuildReport
 from .scanner import EddyTerm, GradientResponse, Scanner, Stability, list_scanners, load_scanner
 from .seqfile import SeqFileError
@@ -29,6 +31,7 @@ from .sequence import (
     gradient_integral,
     infer_use,
 )
+from .series import series_cards
 from .settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
 from .settings_epi import Diffusion, Epi, Trajectory
 
@@ -40,6 +43,7 @@ __all__ = [
     "BuildReport",
     "CoilHarmonic",
     "Diffusion",
+    "Echoes",
     "EddyTerm",
     "Epi",
     "Geometry",
@@ -51,6 +55,7 @@ __all__ = [
     "Provenance",
     "Readout",
     "RecordError",
+    "RefocusingDesign",
     "Rf",
     "RfEvent",
     "Scanner",
@@ -58,6 +63,7 @@ __all__ = [
     "SeqFileError",
     "Sequence",
     "SequenceError",
+    "Series",
     "Signature",
     "Stability",
     "Timing",
@@ -65,6 +71,7 @@ __all__ = [
     "b_tensors",
     "build",
     "build_with_report",
+    "effective_te",
     "even_directions",
     "fsl_directions",
     "gradient_area",
@@ -80,6 +87,8 @@ __all__ = [
     "read_fsl",
     "read_seq",
     "rf_steps",
+    "series_cards",
+    "te_for_effective",
     "timing_errors",
     "volume_b_tensors",
     "write_fsl",
