@@ -147,10 +147,9 @@ def test_blips_up_and_down(tmp_path):
     """Two volumes of opposite direction; a delay of 0.2 samples is taken out by the navigators."""
     raw, sequence = measure(tmp_path, "small-premier-epi", echo_delay=0.2)
     up, down = reconstruct_volumes(raw, ReconOptions(combine="rss"))
-    # Regridding at 1e-4, and a delay that grows on the ramps where the correction has it constant in x.
-    assert nrmse(up, sequence) < 0.03
-    # The train that falls leaves out the lowest line.
-    assert nrmse(down, sequence) < 0.03
+    # Of 0.4 %, 0.3 % are there without delay: whitened coils are not quite those of the closed form.
+    assert nrmse(up, sequence) < 0.006
+    assert nrmse(down, sequence) < 0.006
     axes = [v.meta["sidecar"]["PhaseEncodingDirection"] for v in (up, down)]
     assert sorted(axes) == ["j", "j-"]
     told = sequence.definitions
@@ -175,8 +174,8 @@ def test_diffusion_series(weighted):
     axes = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
     np.testing.assert_allclose(vectors @ axes.T, (b > 0)[:, None] * directions @ TURN.T, atol=1e-5)
     for volume in range(image.data.shape[3]):
-        # GRAPPA and homodyne together on 64 lines of a sharp-edged body.
-        assert nrmse(image, sequence, image.data[..., volume]) < 0.12
+        # GRAPPA and homodyne together on 64 lines of a sharp-edged body: 1.7 %.
+        assert nrmse(image, sequence, image.data[..., volume]) < 0.03
 
 
 def test_simultaneous_slices(simultaneous):
@@ -185,8 +184,9 @@ def test_simultaneous_slices(simultaneous):
     image = reconstruct(raw, ReconOptions(combine="rss"))
     assert image.meta["sidecar"]["MultibandAccelerationFactor"] == 2
     assert image.data.shape[2] == np.size(sequence.definitions["SlicePositions"])
-    assert nrmse(image, sequence, image.data[..., 0]) < 0.06
-    assert np.max(image.meta["recipe"]["multiband_leakage"]) < 0.1
+    # 1.4 %, with leaks of 0.6 to 1.5 %.
+    assert nrmse(image, sequence, image.data[..., 0]) < 0.025
+    assert np.max(image.meta["recipe"]["multiband_leakage"]) < 0.03
 
 
 @pytest.mark.parametrize(("name", "limit"), [("small-prisma-radial", 0.05), ("small-premier-spiral", 0.07)])
@@ -200,6 +200,43 @@ def test_arms(tmp_path, name, limit):
     assert raw.header.encodings[0].trajectory == name.rpartition("-")[2]
     k = next(g.trajectory for g in raw.groups if g.trajectory is not None)
     assert nrmse(image, sequence, disc=float(np.hypot(k[..., 0], k[..., 1]).max())) < limit
+
+
+def blank(folder, card):
+    """Header of a card's scan, without samples."""
+    machine = load_scanner(card.scanner)
+    write_seq(folder / "a.seq", card, machine, noise_samples=512)
+    sequence = read_seq(folder / "a.seq")
+    counts = [sequence.adc_events[int(sequence.adc[b]) - 1].num for b in sequence.adc_blocks]
+    raw = RawData(
+        data=tuple(np.zeros((1, n), np.complex64) for n in counts), sequence=sequence, scanner=machine,
+        prescription=card.prescription(), readouts=kspace_readouts(sequence, f0=machine.f0),
+    )  # fmt: skip
+    write_ismrmrd(folder / "raw.h5", raw)
+    return read_raw(folder / "raw.h5"), sequence
+
+
+def test_two_inversion_images(tmp_path):
+    """Contrasts with their own times and angles."""
+    raw, sequence = blank(tmp_path, load_protocol("mp2rage-prisma-3t").at_resolution(1.6e-2))
+    assert raw.header.ti == pytest.approx(tuple(sequence.definitions["InversionTimes"]))
+    assert raw.header.flip_deg == pytest.approx(np.degrees(sequence.definitions["FlipAngles"]))
+    assert sorted(set(raw.heads["contrast"])) == [0, 1]
+    assert raw.header.encodings[0].trajectory == "cartesian"
+
+
+def test_several_echoes_of_slices(tmp_path):
+    card = load_protocol("small-prisma-mese")
+    card = card.replace(geometry=dataclasses.replace(card.geometry, matrix=(24, 16, 1)))
+    raw, sequence = blank(tmp_path, card)
+    assert raw.header.te == pytest.approx(tuple(sequence.definitions["EchoTimes"]), abs=1e-9)
+    imaging = raw.heads[~raw.flagged(1 << 18)]
+    positions = np.asarray(sequence.definitions["SlicePositions"])
+    for number, position in enumerate(positions):
+        found = imaging["position"][imaging["slice"] == number]
+        place = np.asarray(card.prescription().center) + position * card.prescription().slice_dir
+        np.testing.assert_allclose(found, np.broadcast_to(place * [-1e3, -1e3, 1e3], found.shape), atol=1e-4)
+    assert set(imaging["contrast"]) == set(range(len(raw.header.te)))
 
 
 class TestHeader:
@@ -283,3 +320,20 @@ class TestHeader:
         there = scanner_field(known).field(points)
         assert np.abs(there - points).max() > 1e-4
         np.testing.assert_allclose(points + coils.displacement(points), there, atol=1e-9)
+
+
+def test_echoes_to_and_fro(tmp_path):
+    """Three gradient echoes of two slices, the second one backwards, each an image of its own."""
+    raw, sequence = measure(
+        tmp_path, "adni2-trio-t2star", geometry={"matrix": (40, 32, 1)}, selection={"n_slices": 2},
+        echoes={"count": 3, "spacing": 8e-3, "polarity": "bipolar"}, timing={"te": 8e-3},
+    )  # fmt: skip
+    imaging = raw.heads[~raw.flagged(1 << 18)]
+    backwards = raw.flagged(1 << 21)[~raw.flagged(1 << 18)]
+    np.testing.assert_array_equal(backwards, imaging["contrast"] == 1)
+    volumes = reconstruct_volumes(raw, ReconOptions(combine="rss"))
+    times = [v.meta["sidecar"]["EchoTime"] for v in volumes]
+    assert times == pytest.approx(list(sequence.definitions["EchoTimes"]), abs=1e-9)
+    for volume in volumes:
+        # As for the echo trains, whitened coils are not quite those of the closed form: 0.5 %.
+        assert nrmse(volume, sequence) < 0.008
