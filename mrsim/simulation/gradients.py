@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from scipy import fft
 
 from .gradient_fields import GradientField, PolynomialField, SphericalHarmonicField
 from .waveform import Waveform
@@ -100,6 +101,7 @@ class GradientSystem:
     impulse_response : measured transfer function, applied to the demanded waveform;
     low_pass : frequency at which a Gaussian low-pass exp(-(f/fc)^2) falls to 1/e [Hz], None = none;
     raster : time step at which filtered waveforms are represented [s];
+    straight : samples go that lie this close to the chord between others, over the largest gradient;
     field : spatial field of the coils, None = linear;
     concomitant : whether Maxwell terms act (they need the main field).
     """
@@ -109,6 +111,7 @@ class GradientSystem:
     impulse_response: ImpulseResponse | None = None
     low_pass: float | None = None
     raster: float = 2e-6
+    straight: float = 1e-10
     field: GradientField | None = None
     concomitant: bool = False
 
@@ -158,16 +161,18 @@ class GradientSystem:
         before = int(np.ceil((first - wave.times[0]) / self.raster))
         times = first + (np.arange(steps + 1) - before) * self.raster
         values = self._filter(wave.sampled(times))
-        axes = [(times, values[:, a]) for a in range(4)]
-        return Waveform.join(axes, first, last)
+        keep = _corners(values, self.straight)
+        at = np.concatenate([[first], times[keep & (times > first) & (times < last)], [last]])
+        ends = np.stack([np.interp(at, times[keep], values[keep, a]) for a in range(4)], axis=1)
+        return Waveform(times=at, left=ends[:-1], right=ends[1:])
 
     def _filter(self, demanded: np.ndarray) -> np.ndarray:
         """Return samples (n, 3) after delays, transfer functions and eddy currents; (n, 4) with B0."""
         n = demanded.shape[0]
-        size = 2 * n
-        spectrum = np.fft.rfft(demanded, size, axis=0).T
-        played = np.einsum("tsf,sf->tf", self.transfer(np.fft.rfftfreq(size, self.raster)), spectrum)
-        return np.asarray(np.fft.irfft(played, size, axis=1)[:, :n].T)
+        size = int(fft.next_fast_len(2 * n, real=True))
+        spectrum = fft.rfft(demanded, size, axis=0, workers=1).T
+        played = self._respond(fft.rfftfreq(size, self.raster), spectrum)
+        return np.asarray(fft.irfft(played, size, axis=1, workers=1)[:, :n].T)
 
     def transfer(self, frequency: np.ndarray) -> np.ndarray:
         """Transfer function from demanded to played gradients (the GIRF).
@@ -185,17 +190,47 @@ class GradientSystem:
         -------
         complex array (4, 3, f): targets x, y, z [1] and homogeneous [m], from sources x, y, z.
         """
-        s = 2j * np.pi * np.asarray(frequency)
-        pass_band = np.ones((3, s.size), complex)
+        f = np.asarray(frequency, float)
+        unit = np.broadcast_to(np.eye(3)[:, :, None], (3, 3, f.size))
+        return np.stack([self._respond(f, source) for source in unit], axis=1)
+
+    def _respond(self, frequency: np.ndarray, demanded: np.ndarray) -> np.ndarray:
+        """Return the spectra (4, f) played for demanded ones (3, f); see `transfer`."""
+        s = 2j * np.pi * frequency
+        played = np.zeros((4, frequency.size), complex)
+        played[:3] = demanded
         if self.impulse_response is not None:
-            pass_band = pass_band * self.impulse_response.at(np.asarray(frequency))
+            played[:3] *= self.impulse_response.at(frequency)
         if self.low_pass is not None:
-            pass_band = pass_band * np.exp(-((np.asarray(frequency) / self.low_pass) ** 2))
-        out = np.zeros((4, 3, s.size), complex)
-        out[range(3), range(3)] = pass_band
+            played[:3] *= np.exp(-((frequency / self.low_pass) ** 2))
         for term in self.eddy:
             target = 3 if term.target is None else term.target
             # Lenz: the field opposes the change.
-            out[target, term.source] -= term.amplitude * s / (s + 1.0 / term.time_constant)
-        out[:3] *= np.exp(-s * np.asarray(self.delay)[:, None])[:, None]
-        return out
+            played[target] -= term.amplitude * s / (s + 1.0 / term.time_constant) * demanded[term.source]
+        for axis, delay in enumerate(self.delay):
+            if delay:
+                played[axis] *= np.exp(-delay * s)
+        return played
+
+
+def _corners(values: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return which samples (n, axes) of a smooth waveform to keep: the rest lies on chords between them.
+
+    Runs of 64 and of 8 samples go that deviate by less than ``tolerance`` of the largest value: flat tops,
+    idle times, tails. At 1e-8, 2 s of a gradient of 30 mT/m err by 0.03 cycles per metre at the very most.
+    """
+    count, axes = values.shape
+    keep = np.ones(count, bool)
+    allowed = tolerance * np.maximum(np.abs(values).max(axis=0), 1e-300)
+    for length in (8, 64):
+        runs = (count - 1) // length
+        if runs == 0:
+            continue
+        body = values[: runs * length].reshape(runs, length, axes)
+        end = values[length : runs * length + 1 : length]
+        share = (np.arange(length) / length)[None, :, None]
+        chord = body[:, :1] * (1.0 - share) + end[:, None] * share
+        straight = (np.abs(body - chord) <= allowed).all(axis=(1, 2))
+        inner = keep[: runs * length].reshape(runs, length)
+        inner[straight, 1:] = False
+    return keep

@@ -9,7 +9,18 @@ import pytest
 from mrsim.simulation.gradient_fields import SphericalHarmonicField
 from mrsim.simulation.gradients import EddyCurrent, GradientSystem
 from mrsim.simulation.scanner_gradients import distortion_description, scanner_gradients
-from protocols import EddyTerm, GradientResponse, RecordError, list_scanners, load_coil, load_scanner
+from mrsim.simulation.waveform import Integrals, Waveform, reach
+from protocols import (
+    EddyTerm,
+    GradientResponse,
+    RecordError,
+    list_scanners,
+    load_coil,
+    load_protocol,
+    load_scanner,
+    read_seq,
+    write_seq,
+)
 
 from .conftest import scanner
 
@@ -125,3 +136,30 @@ def test_transfer_function_in_closed_form():
     for t, s in ((0, 0), (1, 1), (2, 2), (3, 0)):
         off[t, s] = 0
     assert not off.any()
+
+
+@pytest.mark.parametrize("name", ["siemens-prisma-3t", "ge-mr750-3t"])
+def test_the_scanners_raster_is_fine_enough(tmp_path, name):
+    """Moments of 0.2 s of MPRAGE against 2 us steps: 1e-3 cycles per metre, 1e-4 of a turn at 0.1 m."""
+    machine = load_scanner(name)
+    card = load_protocol("onharmony-prisma-t1w-mprage").at_resolution(24e-3)
+    write_seq(tmp_path / "a.seq", card, machine)
+    sequence = read_seq(tmp_path / "a.seq")
+    begin = float(sequence.start[sequence.adc_blocks[40]])
+    first, last = np.searchsorted(sequence.start, [begin, begin + 0.2])
+    begin, end = float(sequence.start[first]), float(sequence.start[last])
+    moments, sizes = [], []
+    system = scanner_gradients(machine)
+    for used in (system, dataclasses.replace(system, raster=2e-6, straight=1e-10)):
+        before, after = used.memory
+        low = np.searchsorted(sequence.start + sequence.duration, begin - before, side="right")
+        high = np.searchsorted(sequence.start, end + after)
+        wave = reach(Waveform.of_blocks(sequence, np.arange(low, high), begin), -before, end - begin + after)
+        played = used.play(wave, 0.0, end - begin)
+        moments.append(Integrals(played).moment(np.linspace(0.0, end - begin, 5001)))
+        sizes.append(len(played.left))
+    difference = np.abs(moments[0] - moments[1])
+    assert difference[:, :3].max() < 1e-3
+    assert difference[:, 3].max() < 1e-6
+    assert np.ptp(moments[1][:, 0]) > 40
+    assert sizes[0] < 0.8 * (end - begin) / system.raster
