@@ -16,6 +16,7 @@ from protocols import Prescription, Scanner, Sequence
 
 from . import artifacts, maps
 from .gradients import GradientSystem
+from .kspace.diffusing import Weighting
 from .kspace.displacement import displaced
 from .kspace.path import Readouts
 from .kspace.signal import Movement, noiseless_signal, played_readouts
@@ -91,6 +92,7 @@ def simulate(
     signal, report = noiseless_signal(
         line, obj, receiver, scanner, options, readouts=played, scale=scale, offset=offset,
         movement=_movement(events.motion, sequence, played, prescription),
+        weighting=None if obj.diffusion is None else Weighting.along(sequence, line, obj.diffusion),
     )  # fmt: skip
     # Reciprocity: omega M0 B1- integrated over the object [V], as microvolts at the nominal gain.
     volts = 2 * np.pi * scanner.f0 * equilibrium_magnetization(scanner.b0) if options.coils else 1.0

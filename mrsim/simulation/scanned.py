@@ -10,6 +10,7 @@ from phantoms import Phantom, TissueProperties
 from protocols import Prescription, Scanner
 
 from . import maps
+from .diffusion import PlacedDiffusion
 from .options import SimulationOptions
 from .placement import PlacedPhantom, place
 from .session import Session
@@ -22,6 +23,7 @@ class ScannedObject:
     placed : tissue fractions on the scan's grid, alike tissues merged;  tissues : their properties;
     b1 : relative transmit field;  df : off-resonance [Hz];  occupied : where there is tissue (all on the
     grid, (phase, slice, read));  share : (tissues,) energy that each tissue can contribute;
+    diffusion : of the tissues, as placed;
     reached : (3, phase, slice, read) where the gradient coils put each voxel along (read, phase, slice) [m],
     None = where it is;  maxwell : (4, phase, slice, read) Maxwell maps [m^2/Hz] or None.
     """
@@ -32,6 +34,7 @@ class ScannedObject:
     df: np.ndarray
     occupied: np.ndarray
     share: np.ndarray
+    diffusion: PlacedDiffusion | None = None
     reached: np.ndarray | None = None
     maxwell: np.ndarray | None = None
 
@@ -98,4 +101,7 @@ def scan_object(
     volume = placed.fractions.reshape(len(tissues), -1).sum(axis=1, dtype=float)
     share = volume * np.array([t.pd for t in tissues]) ** 2
     occupied = np.asarray(placed.fractions.any(axis=0))
-    return ScannedObject(placed=placed, tissues=tissues, b1=b1, df=df, occupied=occupied, share=share)
+    return ScannedObject(
+        placed=placed, tissues=tissues, b1=b1, df=df, occupied=occupied, share=share,
+        diffusion=PlacedDiffusion.of(merged, tissues, placed, session.pose),
+    )  # fmt: skip

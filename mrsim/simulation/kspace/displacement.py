@@ -40,9 +40,8 @@ def displaced(
     scale, offset = np.eye(3), np.zeros(3)
     grid = obj.placed.grid
     axes = (grid.axis(0), grid.axis(1), grid.axis(2))
-    changes: dict[str, np.ndarray] = {}
     if system.concomitant:
-        changes["maxwell"] = _maxwell(obj, axes, f0)
+        obj = replace(obj, maxwell=_maxwell(obj, axes, f0))
     if system.field is not None:
         matrix, center = prescription.rotation, np.asarray(prescription.center, float)
 
@@ -63,8 +62,10 @@ def displaced(
         else:
             shape = grid.array_shape
             rows = [reach((axes[0], axes[1][i : i + 1], axes[2])).T for i in range(shape[0])]
-            changes["reached"] = np.stack(rows, axis=1).reshape(3, *shape).astype(np.float32)
-    return (replace(obj, **changes) if changes else obj), scale, offset
+            reached = np.stack(rows, axis=1).reshape(3, *shape).astype(np.float32)
+            diffusion = None if obj.diffusion is None else replace(obj.diffusion, field=system.field)
+            obj = replace(obj, reached=reached, diffusion=diffusion)
+    return obj, scale, offset
 
 
 def _maxwell(obj: ScannedObject, axes: tuple[np.ndarray, np.ndarray, np.ndarray], f0: float) -> np.ndarray:

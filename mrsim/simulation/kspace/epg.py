@@ -117,12 +117,13 @@ def _rotate(
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _graph(
     shape: np.ndarray, phase: np.ndarray, interval: np.ndarray, order: np.ndarray, shifts: np.ndarray,
-    slot: np.ndarray, matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray, dec_m: np.ndarray,
+    slot: np.ndarray, beside: np.ndarray, matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray, dec_m: np.ndarray,
     dec_z: np.ndarray, recovery: np.ndarray, turn: np.ndarray, echo: np.ndarray, drop: float, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """Play the train on every bin (see `PulseTrain` and `histories`); ``out`` (bins, slots) gets the signal.
+    """Play the train on every bin (see `PulseTrain` and `histories`); ``out`` (bins, slots, orders) gets the signal.
 
-    slot : (P,) column of the signal after each pulse, -1 for none;  matrices, offsets : (shapes, bins, ...)
+    slot : (P,) column of the signal after each pulse, -1 for none;  beside : (orders,) orders next to that of
+    the echo path;  matrices, offsets : (shapes, bins, ...)
     pulse maps;  recovery : (bins, intervals) of Z(0);  turn : (bins, intervals) precession of F+;  echo :
     (bins, P) or (bins, 1) factor of the signal;  dec_p, dec_m, dec_z : (bins, intervals, states) decay of F+,
     F- and Z;  drop : top states below go.
@@ -139,13 +140,15 @@ def _graph(
         for p in range(shape.size):
             _rotate(fp, fm, z, matrices[shape[p], i], offsets[shape[p], i], phase[p], top)
             if slot[p] >= 0:
-                n = order[p]
-                signal = 0j
-                if n >= 0:
-                    signal = fp[n] if n <= top else 0j
-                else:
-                    signal = np.conj(fm[-n]) if -n <= top else 0j
-                out[i, slot[p]] = signal * echo[i, p if echo.shape[1] > 1 else 0]
+                factor = echo[i, p if echo.shape[1] > 1 else 0]
+                for o in range(beside.size):
+                    n = order[p] + beside[o]
+                    signal = 0j
+                    if 0 <= n <= top:
+                        signal = fp[n]
+                    elif 0 < -n <= top:
+                        signal = np.conj(fm[-n])
+                    out[i, slot[p], o] = signal * factor
             u = interval[p]
             s = shifts[u]
             if s == SPOILED:
@@ -171,7 +174,7 @@ def _graph(
 
 def histories(
     train: PulseTrain, matrices: np.ndarray, offsets: np.ndarray, bins: Bins, *, max_states: int = 256,
-    after: np.ndarray | None = None,
+    after: np.ndarray | None = None, beside: tuple[int, ...] = (0,),
 ) -> np.ndarray:  # fmt: skip
     """Transverse signal state right after pulses, for every bin.
 
@@ -191,10 +194,13 @@ def histories(
         populated orders stay far below the default.
     after : int array (m,), optional
         Pulses after which the state is wanted; all by default.
+    beside : tuple of int
+        Orders wanted, relative to that of the echo path.
 
     Returns
     -------
-    complex array (bins, m): F(order) after each pulse in units of M0, in the conjugate system.
+    complex array (bins, m, orders), or (bins, m) for one order: F after each pulse in units of M0, in the
+    conjugate system.
     """
     pulses = train.shape.size
     wanted = np.arange(pulses) if after is None else np.asarray(after, np.int64)
@@ -210,10 +216,10 @@ def histories(
         echo = np.exp(-2j * np.pi * bins.shift[:, None] * train.tau[None, :])
     else:
         echo = np.ones((bins.size, 1), np.complex128)
-    out = np.zeros((bins.size, wanted.size), np.complex128)
+    out = np.zeros((bins.size, wanted.size, len(beside)), np.complex128)
     _graph(
         train.shape.astype(np.int64), train.phase.astype(float), train.interval.astype(np.int64),
-        train.order.astype(np.int64), train.shifts.astype(np.int64), slot, matrices, offsets,
+        train.order.astype(np.int64), train.shifts.astype(np.int64), slot, np.asarray(beside, np.int64), matrices, offsets,
         dec_p, dec_m, dec_z, recovery, turn, echo, _DROP, out,
     )  # fmt: skip
-    return out
+    return out[..., 0] if len(beside) == 1 else out

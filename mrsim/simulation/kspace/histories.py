@@ -12,6 +12,9 @@ from .epg import PulseTrain, histories
 from .pulses import Bins, PulseShape, pulse_maps
 
 _STEPS = 400
+"""Steps of a selective pulse, at most: its waveform is averaged to these."""
+_LONGEST_STEP = 1e-5
+"""Of any pulse [s]: what splitting relaxation from rotation leaves is then 1e-6 for T2 of 2 ms."""
 _CHUNK_BYTES = 1.5e8
 
 
@@ -20,7 +23,7 @@ class Played:
     """A train of pulses as it acts on one class of spins.
 
     train : the pulses that act;  shapes : waveforms that its indices mean;  direction : (3,) of positions;
-    demodulation : (P,) receiver phase after each pulse [rad], for pulses that are read.
+    unit_time : time that one coherence order takes to dephase off resonance [s].
     """
 
     train: PulseTrain
@@ -28,16 +31,20 @@ class Played:
     direction: np.ndarray
     max_states: int
     threads: int
+    unit_time: float = 0.0
 
-    def signals(self, bins: Bins, after: np.ndarray) -> np.ndarray:
-        """Signal state after some pulses, in the sign convention of the raw data, complex (pulses, bins)."""
+    def signals(self, bins: Bins, after: np.ndarray, beside: tuple[int, ...] = (0,)) -> np.ndarray:
+        """Signal after some pulses, in the sign convention of the raw data, complex (pulses, bins).
+
+        With several orders ``beside`` the echo path's own, (orders, pulses, bins).
+        """
         used, shape = np.unique(self.train.shape, return_inverse=True)
         positions = np.any(bins.position)
-        shapes = [self.shapes[int(i)] for i in used]
+        shapes = [self.shapes[int(i)].refined(_LONGEST_STEP) for i in used]
         if positions:
             shapes = [s.merged(_STEPS) for s in shapes]
         train = PulseTrain(**{**self.train.__dict__, "shape": shape.reshape(-1)})
-        out = np.empty((len(after), bins.size), np.complex64)
+        out = np.empty((len(beside), len(after), bins.size), np.complex64)
         parts = self._chunks(bins.size, train, len(shapes))
 
         def play(part: slice) -> None:
@@ -51,9 +58,13 @@ class Played:
             ]  # fmt: skip
             found = histories(
                 train, np.stack([m for m, _ in maps]), np.stack([c for _, c in maps]), some,
-                max_states=self.max_states, after=after,
+                max_states=self.max_states, after=after, beside=beside,
             )  # fmt: skip
-            out[:, part] = found.conj().T
+            found = found.conj().reshape(some.size, len(after), -1)
+            # Orders beside the echo path have dephased for longer or less long: taken out here, put back
+            # voxel by voxel.
+            turns = np.outer(some.shift * self.unit_time, beside)
+            out[:, :, part] = (found * np.exp(2j * np.pi * turns)[:, None, :]).transpose(2, 1, 0)
 
         if self.threads > 1 and len(parts) > 1:
             with ThreadPoolExecutor(self.threads) as pool:
@@ -61,7 +72,7 @@ class Played:
         else:
             for part in parts:
                 play(part)
-        return out
+        return out[0] if len(beside) == 1 else out
 
     def _chunks(self, count: int, train: PulseTrain, shapes: int) -> list[slice]:
         """Slices of bins whose tables stay small."""
@@ -130,21 +141,27 @@ class TableAxis:
             matrix=spline_matrix(nodes, at).astype(float),
         )  # fmt: skip
 
-    def averaged(self, width: float) -> TableAxis:
-        """Axis whose entries are means over a box of the given width around them."""
-        half = 0.5 * width / self.step
-        if half < 0.01 or self.size == 1:
+    def averaged(self, width: float, wave: float = 0.0) -> TableAxis:
+        """Axis whose entries are means over a box around them, weighted by a wave that is 1 in its middle.
+
+        Parameters
+        ----------
+        width : float
+            Of the box.
+        wave : float
+            Spatial frequency f: the weight at distance x is exp(-2 pi i f x).
+        """
+        if self.size == 1 or width < 0.02 * self.step:
             return self
+        # Gauss-Legendre inside the box, linear interpolation of the table beyond its fine step.
+        points = max(5, int(np.ceil(2 * width / self.step)), int(np.ceil(6 * abs(wave) * width)))
+        x, w = np.polynomial.legendre.leggauss(min(points, 64))
+        mean = np.zeros(self.matrix.shape, complex if wave else float)
         cells = np.arange(self.size)
-        # Mean of the piecewise-linear table over [i - half, i + half], from its running integral.
-        padded = np.pad(self.matrix, ((1, 1), (0, 0)), mode="edge")
-        running = np.vstack([np.zeros(padded.shape[1]), np.cumsum(0.5 * (padded[1:] + padded[:-1]), axis=0)])
-
-        def integral(x: np.ndarray) -> np.ndarray:
-            x = np.clip(x + 1.0, 0.0, self.size + 1.0)
-            i = np.minimum(x.astype(int), self.size)
-            u = (x - i)[:, None]
-            return np.asarray(running[i] + u * (padded[i] + 0.5 * u * (padded[i + 1] - padded[i])))
-
-        mean = (integral(cells + half) - integral(cells - half)) / (2 * half)
+        for at, weight in zip(0.5 * width * x, 0.5 * w, strict=True):
+            u = np.clip(cells + at / self.step, 0.0, self.size - 1.0)
+            i = np.minimum(u.astype(int), self.size - 2)
+            part = (u - i)[:, None]
+            value = self.matrix[i] * (1.0 - part) + self.matrix[i + 1] * part
+            mean += weight * (np.exp(-2j * np.pi * wave * at) if wave else 1.0) * value
         return TableAxis(nodes=self.nodes, low=self.low, step=self.step, size=self.size, matrix=mean)

@@ -75,6 +75,9 @@ def read_table(table: Table, window: Window, species: Species, slope: float, spi
         table.values, spins.species, *(np.ascontiguousarray(w, dtype=np.float32) for w in where),
         np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), out,
     )  # fmt: skip
+    for order, wave in window.waves.items():
+        own = species.order[spins.species] == order
+        out[own] *= wave[spins.voxel[own], None]
     return out.T
 
 
@@ -136,14 +139,14 @@ def _outside(place: float, low: float, step: float, size: int) -> bool:
 def _images(
     fractions: np.ndarray, tissue: np.ndarray, b1: np.ndarray, df: np.ndarray, place: np.ndarray,
     maxwell: np.ndarray, moved: np.ndarray, box: np.ndarray, attenuation: np.ndarray, which: np.ndarray,
-    values: np.ndarray, axes: np.ndarray, readout: np.ndarray, decay: np.ndarray, tau: np.ndarray,
+    waves: np.ndarray, wave_of: np.ndarray, values: np.ndarray, axes: np.ndarray, readout: np.ndarray, decay: np.ndarray, tau: np.ndarray,
     maxwell_at: np.ndarray, mixing: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     """Write ``out[q, x] = sum_s mixing[q, s] M(s; x)``, the object at the skeleton's instants mixed.
 
     tissue : (S,) fraction map of each species;  moved : (S, 2) slope's inverse and shift of the place;
     box : (3,) low, high, width of an ideal profile, or width 0;  attenuation : (A, N), row ``which[S]`` of
-    a species or -1;  values : table (S, B1, df, place, R);  readout : (m,) entry of each instant;
+    a species or -1;  waves : (W, N), row ``wave_of[S]`` or -1;  values : table (S, B1, df, place, R);  readout : (m,) entry of each instant;
     decay : (S, m) with PD;  tau : (m,) [s];  maxwell_at : (m, 4).
     """
     m = tau.size
@@ -171,8 +174,9 @@ def _images(
             k, fk = _locate(at, axes[2, 0], axes[2, 1], values.shape[3])
             entry[:] = 0.0
             _entry(values[s], i, fi, j, fj, k, fk, f, entry)
+            wave = waves[wave_of[s], x] if wave_of[s] >= 0 else np.complex64(1.0)
             for n in range(m):
-                total[n] += decay[s, n] * entry[readout[n]]
+                total[n] += wave * decay[s, n] * entry[readout[n]]
             heard = True
         if not heard:
             out[:, x] = 0.0
@@ -448,12 +452,15 @@ def images(
     if slope:
         moved[:, 0], moved[:, 1] = 1.0 / slope, species.shift / slope
     a = table.axes
+    orders = list(window.waves)
+    waves = np.stack([window.waves[o] for o in orders]) if orders else np.zeros((0, 0), np.complex64)
+    wave_of = np.array([orders.index(int(o)) if o in window.waves else -1 for o in species.order])
     out = np.empty((found.terms, window.b1.size), np.complex64)
     _images(
         window.fractions, species.tissue, window.b1, window.df, window.place, window.maxwell, moved,
         np.array([*box, window.width] if box else [0.0, 0.0, 0.0], np.float32),
         np.zeros((0, 0), np.float32) if attenuation is None else attenuation,
-        np.full(species.size, -1) if which is None else which,
+        np.full(species.size, -1) if which is None else which, waves, wave_of,
         table.values, np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), found.readout,
         decay.astype(np.complex64), group.tau[at], instant_maxwell, found.solve.astype(np.complex64), out,
     )  # fmt: skip

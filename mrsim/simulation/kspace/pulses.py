@@ -210,6 +210,16 @@ class PulseShape:
         """Length [s]."""
         return float(self.steps.sum())
 
+    def refined(self, longest: float) -> PulseShape:
+        """Shape with steps of at most ``longest`` [s]: relaxation is split from rotation in each."""
+        parts = np.maximum(np.ceil(self.steps / longest - 1e-6), 1).astype(int)
+        if parts.max() == 1:
+            return self
+        return PulseShape(
+            b1=np.repeat(self.b1, parts), steps=np.repeat(self.steps / parts, parts),
+            freq_offset=self.freq_offset, center=self.center, gradient=np.repeat(self.gradient, parts, axis=0),
+        )  # fmt: skip
+
     def merged(self, most: int) -> PulseShape:
         """Shape of at most about ``most`` steps, neighbours averaged with the carrier's turn between them."""
         if self.steps.size <= most:

@@ -26,6 +26,8 @@ from .train import Timeline, spoiling_error
 
 _SAFETY = 0.2
 """Share of the tolerance that the bases aim at: their weights are estimates of the true spectrum."""
+_CRUSHED = 80.0
+"""Cycles of one order across a slice's stretch above which no profile leaves anything of the others."""
 _SPECTRUM_FLOOR = 1e-2
 """Share of the mean spectral energy that every k-space position counts for at least."""
 
@@ -153,7 +155,11 @@ def _play_class(
     window = window_of(scan.obj, heard, scan.chosen, scan.coordinate, scan.shift)
     if window is None:
         return
-    species = Species.of(scan.obj, scan.shift, balanced=scan.line.balanced)
+    orders = _heard_orders(scan, heard)
+    window = replace(window, waves=_waves(scan, window, orders))
+    species = Species.of(
+        scan.obj, scan.shift, balanced=scan.line.balanced, orders=orders, unit_time=scan.line.unit_time
+    )
     if scan.weighting is not None:
         species = replace(species, adc=np.zeros(species.size))
     table = _spin_table(scan, heard, window, species)
@@ -178,19 +184,48 @@ def _play_class(
         report["groups"] += 1.0
 
 
+def _heard_orders(scan: _Scan, heard: SliceClass) -> tuple[int, ...]:
+    """Orders that crushers may leave where pulses have a profile: the echo path's and its neighbours."""
+    line = scan.line
+    if not heard.spacing or line.balanced or scan.chosen is None or not line.unit.any():
+        return (0,)
+    cycles = abs(float(line.unit @ scan.chosen.direction)) * (heard.high - heard.low)
+    return (0, -1, 1, -2, 2) if cycles < _CRUSHED else (0,)
+
+
+def _waves(scan: _Scan, window: Window, orders: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """Phase of each order beside the echo path in every voxel, and its mean across the voxel.
+
+    Along the direction of selection the mean is taken with the profile (`SpinTable.table`).
+    """
+    found = {}
+    grid, unit = _window_grid(scan.obj.placed.grid, window), scan.line.unit
+    x, y, z = (unit[i] * grid.axis(i) for i in range(3))
+    turns = (y[:, None, None] + z[None, :, None] + x[None, None, :]).reshape(-1)
+    turns = turns + window.df * scan.line.unit_time
+    direction = scan.chosen.direction if scan.chosen is not None else np.zeros(3)
+    across = unit - (unit @ direction) * direction
+    for order in orders:
+        if order:
+            mean = float(np.prod(np.sinc(order * across * np.asarray(grid.spacing))))
+            found[order] = (mean * np.exp(-2j * np.pi * order * turns)).astype(np.complex64)
+    return found
+
+
 def _spin_table(scan: _Scan, heard: SliceClass, window: Window, species: Species) -> SpinTable:
     options, line = scan.options, scan.line
     threads = options.threads or len(os.sched_getaffinity(0))
     direction = scan.chosen.direction if scan.chosen is not None else np.zeros(3)
     played = Played(
         train=line.train.only(heard.pulses), shapes=line.shapes, direction=direction,
-        max_states=options.max_states, threads=threads,
+        max_states=options.max_states, threads=threads, unit_time=line.unit_time,
     )  # fmt: skip
     longest = max(line.shapes[int(i)].duration for i in np.unique(line.train.shape[heard.pulses]))
     period = 1.0 / float(np.median(np.diff(line.path.center))) if line.balanced else 0.0
     axes = axes_of(
-        window, heard, longest, b1_nodes=options.b1_nodes, period=period, profile=options.slice_profile
-    )
+        window, heard, longest, b1_nodes=options.b1_nodes, period=period, profile=options.slice_profile,
+        wave=float(line.unit @ direction),
+    )  # fmt: skip
     return SpinTable(played, species, heard, axes)
 
 
@@ -222,10 +257,11 @@ class _Part:
 
     def basis(self, sampled: np.ndarray, table: SpinTable) -> modulation.HistoryBasis:
         """Curves over the readouts, from the histories (pulses, sample) of sampled bins."""
-        amplitude = sampled[self.pulse] * self.phase[:, None]
-        power = np.mean(np.abs(amplitude) ** 2, axis=0)
+        # All orders side by side: their histories differ as those of tissues do.
+        amplitude = np.hstack(list(sampled[:, self.pulse])) * self.phase[:, None]
+        power = np.mean(np.abs(sampled[0][self.pulse]) ** 2, axis=0)
         tissue = np.arange(self.share.size)
-        weights = table.sample_weights(self.share)
+        weights = np.tile(table.sample_weights(self.share), len(sampled))
         kinds = table.species.tissue
         gain = np.array([_mean_power(power, table, t) for t in tissue]) if kinds.size else np.zeros(0)
         self.rows, self.samples = self._expected(np.sqrt(gain))

@@ -16,6 +16,7 @@ _TRANSMIT = 33
 _DIRECT = 400
 """Table entries up to which all histories are recorded whole; of more, a random sample of them."""
 _SAMPLE = 256
+_BALANCED_SAMPLE = 1024
 _BANDS = 96
 """Nodes over one period 1/TR of a balanced sequence."""
 
@@ -26,7 +27,9 @@ class Species:
 
     tissue : (S,) index of the tissue;  pd, t1, t2, adc : (S,);  rate : (S,) 1 / T2' [1/s];
     shift : (S,) chemical shift [Hz];  side : (S,) 0 where T2' acts along the echo path, else the sign with
-    which it acts on the time after the pulse.
+    which it acts on the time after the pulse;  order : (S,) coherence order relative to the echo path's: what
+    crushers leave of others where a slice's profile is steep;  late : (S,) how much longer than the echo
+    path that order has dephased [s].
     """
 
     tissue: np.ndarray
@@ -37,6 +40,8 @@ class Species:
     rate: np.ndarray
     shift: np.ndarray
     side: np.ndarray
+    order: np.ndarray
+    late: np.ndarray
 
     @property
     def size(self) -> int:
@@ -44,8 +49,11 @@ class Species:
         return int(self.tissue.size)
 
     @classmethod
-    def of(cls, obj: ScannedObject, shift: np.ndarray, *, balanced: bool) -> Species:
-        """Return the species of an object; ``shift`` (tissues,) [Hz]."""
+    def of(
+        cls, obj: ScannedObject, shift: np.ndarray, *, balanced: bool, orders: tuple[int, ...] = (0,),
+        unit_time: float = 0.0,
+    ) -> Species:  # fmt: skip
+        """Return the species of an object; ``shift`` (tissues,) [Hz], ``orders`` heard, time of an order."""
         columns = {
             name: np.array([getattr(t, name) for t in obj.tissues], float)
             for name in ("pd", "t1", "t2", "adc")
@@ -55,8 +63,10 @@ class Species:
         if balanced and np.any(rate > 0):
             tissue = np.repeat(tissue, 2)
             side = np.tile([1, -1], rate.size)
+        order = np.repeat(np.asarray(orders, np.int64), tissue.size)
+        tissue, side = np.tile(tissue, len(orders)), np.tile(side, len(orders))
         return cls(
-            tissue=tissue, side=side, rate=rate[tissue], shift=shift[tissue],
+            tissue=tissue, side=side, order=order, late=order * unit_time, rate=rate[tissue], shift=shift[tissue],
             **{name: values[tissue] for name, values in columns.items()},
         )  # fmt: skip
 
@@ -64,7 +74,7 @@ class Species:
         """Relaxation and chemical shift since the pulse, complex (..., S) for times (...,) [s]."""
         time = np.where(self.side == 0, np.abs(tau)[..., None], self.side * tau[..., None])
         real = -since_rf[..., None] / self.t2 - self.rate * time
-        return np.asarray(np.exp(real - 2j * np.pi * self.shift * tau[..., None]))
+        return np.asarray(np.exp(real - 2j * np.pi * self.shift * (tau[..., None] + self.late)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +83,8 @@ class Window:
 
     part : slices into (phase, slice, read);  fractions : (tissues, N);  b1, df : (N,);
     place : (N,) position along the direction of selection from the class's centre [m];
-    width : extent of a voxel along it [m];  maxwell : (4, N) Maxwell maps or (0, N).
+    width : extent of a voxel along it [m];  maxwell : (4, N) Maxwell maps or (0, N);
+    waves : per order beside the echo path its phase and its mean over each voxel, complex64 (N,).
     """
 
     part: tuple[slice, slice, slice]
@@ -83,6 +94,7 @@ class Window:
     place: np.ndarray
     width: float
     maxwell: np.ndarray
+    waves: dict[int, np.ndarray]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -131,18 +143,24 @@ def window_of(
     return Window(
         part=cut, fractions=np.ascontiguousarray(whole.reshape(len(whole), -1)),
         b1=np.ascontiguousarray(obj.b1[cut]).reshape(-1), df=np.ascontiguousarray(obj.df[cut]).reshape(-1),
-        place=place, width=width, maxwell=obj.maxwell_in(cut),
+        place=place, width=width, maxwell=obj.maxwell_in(cut), waves={},
     )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Axes:
-    """Axes of a class's table."""
+    """Axes of a class's table.
+
+    width : box over which entries are averaged along the place [m];  wave : spatial frequency of one order
+    along it [1/m].
+    """
 
     b1: TableAxis
     df: TableAxis
     place: TableAxis
     balanced: bool
+    width: float
+    wave: float
 
     @property
     def nodes(self) -> int:
@@ -151,8 +169,9 @@ class Axes:
 
 
 def axes_of(
-    window: Window, heard: SliceClass, longest: float, *, b1_nodes: int, period: float, profile: bool
-) -> Axes:
+    window: Window, heard: SliceClass, longest: float, *, b1_nodes: int, period: float, profile: bool,
+    wave: float,
+) -> Axes:  # fmt: skip
     """Choose the nodes of a class's table.
 
     Parameters
@@ -166,6 +185,8 @@ def axes_of(
         1/TR of a balanced sequence [Hz], else 0.
     profile : bool
         Whether pulses have the profiles that they have, or the box of their half maxima.
+    wave : float
+        Moment of one coherence order along the direction of selection [1/m].
     """
     inside = window.occupied
     b1, df = window.b1[inside], window.df[inside]
@@ -182,12 +203,11 @@ def axes_of(
         over_df = TableAxis.spline(low, high, 1.0 / (6.0 * longest), 8)
     if heard.spacing and profile:
         over_place = TableAxis.spline(heard.low - heard.center, heard.high - heard.center, heard.spacing, 4)
-        over_place = over_place.averaged(window.width)
     else:
         over_place = TableAxis.single(0.0)
     return Axes(
         b1=TableAxis.chebyshev(float(b1.min()), float(b1.max()), count, _TRANSMIT),
-        df=over_df, place=over_place, balanced=bool(period),
+        df=over_df, place=over_place, balanced=bool(period), width=window.width, wave=wave,
     )  # fmt: skip
 
 
@@ -227,11 +247,12 @@ class SpinTable:
         self._played, self.species, self._heard, self.axes = played, species, heard, axes
         self._kinds = np.unique(species.tissue)
         self._row = np.searchsorted(self._kinds, species.tissue)
+        self._orders = tuple(dict.fromkeys(species.order.tolist()))
         self.bins = self._bins()
         rng = np.random.default_rng(0)  # which nodes stand for all; the result stays within the tolerance
-        total = self.bins.size
+        total, count = self.bins.size, _BALANCED_SAMPLE if axes.balanced else _SAMPLE
         self._whole = total <= _DIRECT
-        self.sample = np.arange(total) if self._whole else np.sort(rng.choice(total, _SAMPLE, replace=False))
+        self.sample = np.arange(total) if self._whole else np.sort(rng.choice(total, min(total, count), replace=False))
         self._recorded: dict[bytes, np.ndarray] = {}
 
     def _bins(self) -> Bins:
@@ -253,29 +274,41 @@ class SpinTable:
         return np.asarray(share[tissue] / share.sum() / counts)
 
     def sampled(self, after: np.ndarray) -> np.ndarray:
-        """Histories of the sampled bins after many pulses, (pulses, sample)."""
+        """Histories of the sampled bins after many pulses, (orders, pulses, sample)."""
         some = Bins(**{n: getattr(self.bins, n)[self.sample] for n in self.bins.__dataclass_fields__})
-        found = self._played.signals(some, after)
+        found = self._signals(some, after)
         if self._whole:
             self._recorded = {b"after": after, b"found": found}
         return found
+
+    def _signals(self, bins: Bins, after: np.ndarray) -> np.ndarray:
+        """Signals of all orders (orders, pulses, bins), the turn of each order's own path taken out."""
+        found = self._played.signals(bins, after, self._orders)
+        return found if found.ndim == 3 else found[None]
 
     def table(self, after: np.ndarray) -> Table:
         """Table of the signal after few pulses."""
         if self._recorded:
             rows = np.searchsorted(self._recorded[b"after"], after)
-            values = self._recorded[b"found"][rows]
+            values = self._recorded[b"found"][:, rows]
         else:
-            values = self._played.signals(self.bins, after)
+            values = self._signals(self.bins, after)
         a = self.axes
-        shape = (self._kinds.size, a.b1.nodes.size, a.df.nodes.size, a.place.nodes.size, len(after))
-        nodes = np.moveaxis(values.reshape(len(after), *shape[:-1]), 0, -1)
-        nodes = nodes[self._row]
+        shape = (len(self._orders), self._kinds.size, a.b1.nodes.size, a.df.nodes.size, a.place.nodes.size)
+        nodes = np.moveaxis(values.reshape(len(self._orders), len(after), *shape[1:]), 1, -1)
+        slot = np.array([self._orders.index(int(o)) for o in self.species.order])
+        nodes = nodes[slot, self._row]
         if a.balanced:
             nodes = self._halves(nodes)
         fine = np.einsum("sbdzm,Bb->sBdzm", nodes, a.b1.matrix, optimize=True)
         fine = np.einsum("sbdzm,Dd->sbDzm", fine, a.df.matrix, optimize=True)
-        fine = np.einsum("sbdzm,Zz->sbdZm", fine, a.place.matrix, optimize=True)
+        means = {o: a.place.averaged(a.width, a.wave * o).matrix for o in self._orders}
+        fine = np.stack(
+            [
+                np.einsum("bdzm,Zz->bdZm", f, means[int(o)], optimize=True)
+                for f, o in zip(fine, self.species.order, strict=True)
+            ]
+        )
         return Table(values=np.ascontiguousarray(fine, dtype=np.complex64), axes=a)
 
     def _halves(self, nodes: np.ndarray) -> np.ndarray:

@@ -30,7 +30,9 @@ class Timeline:
     train : all pulses;  shapes : their distinct waveforms;  path : where they are;  readouts : nominal;
     balanced : whether no gradient moment is left between pulses;
     fresh : (P,) whether a pulse is taken to find no transverse magnetization;
-    gap : (P,) time from the last RF centre [s], 0 for the first.
+    gap : (P,) time from the last RF centre [s], 0 for the first;
+    unit : (3,) moment of one order [1/m], zero where orders do not stand for moments;
+    unit_time : time that one order takes to dephase [s], where all intervals agree, else 0.
     """
 
     train: PulseTrain
@@ -40,6 +42,8 @@ class Timeline:
     balanced: bool
     fresh: np.ndarray
     gap: np.ndarray
+    unit: np.ndarray
+    unit_time: float
 
 
 def _common_unit(moments: np.ndarray, tolerance: float) -> tuple[np.ndarray, float]:
@@ -173,7 +177,20 @@ def timeline(sequence: Sequence, *, f0: float) -> Timeline:
         train=train, shapes=shapes, path=path, readouts=readouts, balanced=balanced,
         fresh=np.concatenate([[True], lattice.shifts[:-1] == SPOILED]),
         gap=np.concatenate([[0.0], np.diff(path.center)]),
+        unit=lattice.unit if lattice.exact else np.zeros(3), unit_time=_unit_time(train),
     )  # fmt: skip
+
+
+def _unit_time(train: PulseTrain) -> float:
+    """Time per order of the intervals inside echo trains, where they agree."""
+    heard = (train.shifts != SPOILED) & (train.shifts != 0)
+    times = train.precession[heard] / train.shifts[heard]
+    if times.size == 0:
+        return 0.0
+    shortest = float(times[np.argmin(np.abs(times))])
+    count = np.bincount(train.interval, minlength=train.shifts.size)[heard]
+    agree = np.abs(times - shortest) < 0.01 * abs(shortest)
+    return shortest if count[agree].sum() > 0.5 * count.sum() else 0.0
 
 
 def _pulse_train(
