@@ -27,6 +27,7 @@ PARAMETER = "mrsim_gradient_distortion"
 """Name of the user parameter that carries the harmonics as JSON."""
 MAX_DEGREE = 20
 _CHUNK = 2**18
+_SLAB = 16
 
 Points = NDArray[np.float64]
 
@@ -143,51 +144,69 @@ def unwarp(
     order
         Of the interpolating spline.
     """
-    from scipy import ndimage
+    return _unwarp(image, _voxel_shift(affine, image.shape, displacement, through_plane), order)
 
-    inverse = np.linalg.inv(affine[:3, :3])
-    shift = np.empty((3, *image.shape))
-    points = _world(affine, image.shape)
-    flat = shift.reshape(3, -1)
-    for i in range(0, flat.shape[1], _CHUNK):
-        flat[:, i : i + _CHUNK] = inverse @ displacement(points(i, min(i + _CHUNK, flat.shape[1]))).T
-    if not through_plane or image.shape[2] == 1:
-        shift[2] = 0
-    jacobian = _jacobian(shift)
-    index = np.indices(image.shape, dtype=np.float64)
-    index += shift
 
-    def resample(part: NDArray[Any]) -> NDArray[np.float64]:
-        # One slice has no neighbours for a spline across slices; `grid-constant` keeps the rim as it is.
-        found = ndimage.map_coordinates(
-            part.astype(np.float64), index, order=order, mode="constant", cval=0.0, prefilter=True
-        )
-        return np.asarray(found * jacobian)
-
+def _unwarp(image: NDArray[Any], shift: NDArray[np.float32], order: int = 3) -> NDArray[Any]:
     if np.iscomplexobj(image):
-        return np.asarray(resample(image.real) + 1j * resample(image.imag), image.dtype)
-    result = resample(image)
+        parts = [_resample(part, shift, order) for part in (image.real, image.imag)]
+        return np.asarray(parts[0] + 1j * parts[1], image.dtype)
+    result = _resample(image, shift, order)
     # A spline overshoots at edges; a magnitude does not become negative.
     return np.asarray(np.maximum(result, 0) if image.min() >= 0 else result, image.dtype)
 
 
-def _world(affine: NDArray[np.float64], shape: tuple[int, ...]) -> Callable[[int, int], Points]:
-    def points(start: int, stop: int) -> Points:
-        index = np.stack(np.unravel_index(np.arange(start, stop), shape), axis=1)
-        return np.asarray(index @ affine[:3, :3].T + affine[:3, 3])
+def _voxel_shift(
+    affine: NDArray[np.float64],
+    shape: tuple[int, ...],
+    displacement: Callable[[Points], Points],
+    through_plane: bool,
+) -> NDArray[np.float32]:
+    """Displacement of what is at each voxel's place, in voxels: (3, x, y, z)."""
+    inverse = np.linalg.inv(affine[:3, :3])
+    shift = np.empty((3, *shape), np.float32)
+    flat = shift.reshape(3, -1)
+    for i in range(0, flat.shape[1], _CHUNK):
+        part = np.arange(i, min(i + _CHUNK, flat.shape[1]))
+        index = np.stack(np.unravel_index(part, shape), axis=1)
+        points = index @ affine[:3, :3].T + affine[:3, 3]
+        flat[:, part[0] : part[-1] + 1] = inverse @ displacement(points).T
+    if not through_plane or shape[2] == 1:
+        shift[2] = 0
+    return shift
 
-    return points
+
+def _resample(image: NDArray[Any], shift: NDArray[np.float32], order: int) -> NDArray[np.float64]:
+    """Spline at the shifted places times the Jacobian determinant, slab by slab along the first axis."""
+    from scipy import ndimage
+
+    coefficients = image.astype(np.float64)
+    for axis, n in enumerate(image.shape):
+        if n > 1 and order > 1:
+            coefficients = ndimage.spline_filter1d(coefficients, order, axis, mode="mirror")
+    result, n = np.empty(image.shape), image.shape[0]
+    for a in range(0, n, _SLAB):
+        b, low, high = min(a + _SLAB, n), max(a - 1, 0), min(a + _SLAB + 1, n)
+        place = np.indices((b - a, *image.shape[1:]), dtype=np.float64)
+        place[0] += a
+        place += shift[:, a:b]
+        found = ndimage.map_coordinates(
+            coefficients, place, order=order, mode="constant", cval=0.0, prefilter=False
+        )
+        result[a:b] = found * _jacobian(shift[:, low:high])[a - low : a - low + b - a]
+    return result
 
 
-def _jacobian(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+def _jacobian(shift: NDArray[np.float32]) -> NDArray[np.float64]:
     """Take the determinant of the derivative of the map, from central differences of the shift in voxels."""
-    matrix = np.zeros((*shift.shape[1:], 3, 3))
+    m = np.zeros((3, 3, *shift.shape[1:]))
     for i in range(3):
-        matrix[..., i, i] = 1
+        m[i, i] = 1
         for j in range(3):
             if shift.shape[j + 1] > 1:
-                matrix[..., i, j] += np.gradient(shift[i], axis=j)
-    return np.asarray(np.maximum(np.linalg.det(matrix), 0))
+                m[i, j] += np.gradient(shift[i].astype(np.float64), axis=j)
+    minors = np.cross(m[1], m[2], axis=0)
+    return np.asarray(np.maximum((m[0] * minors).sum(axis=0), 0))
 
 
 def correct_distortion(
@@ -213,10 +232,8 @@ def correct_distortion(
     coils = GradientCoils.from_json(content, raw.source)
     three = options.distortion_correction == "3d"
     volumes = data if data.ndim == 4 else data[..., None]
-    done = [
-        unwarp(volumes[..., v], affine, coils.displacement, through_plane=three)
-        for v in range(volumes.shape[3])
-    ]
+    shift = _voxel_shift(affine, volumes.shape[:3], coils.displacement, three)
+    done = [_unwarp(volumes[..., v], shift) for v in range(volumes.shape[3])]
     sidecar["NonlinearGradientCorrection"] = True
     sidecar["ImageType"] = ["ORIGINAL", "PRIMARY", "M", "DIS3D" if three else "DIS2D"]
     record.recipe["distortion_correction"] = options.distortion_correction

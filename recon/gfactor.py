@@ -138,17 +138,13 @@ def grappa_image_weights(kernel: GrappaKernel, x: int, shape: tuple[int, int, in
     The reconstruction is a convolution of the zero-filled k-space with the identity and the kernel, so a
     product in image space.
     """
-    (ry, rz), (_, ty, tz) = kernel.acceleration, kernel.taps
+    _, ty, tz = kernel.taps
     hybrid = kernel.hybrid(shape[0])[x]
     coils = kernel.weights.shape[1]
     weights = hybrid.reshape(len(kernel.targets), coils, coils, len(ty), len(tz))
     result = np.tile(np.eye(coils, dtype=np.complex64), (shape[1], shape[2], 1, 1))
-    y, z = ((np.arange(n) - n // 2) / n for n in shape[1:])
-    for t, (dy, dz) in enumerate(kernel.targets):
-        # Target k takes from k - target + R * tap, so the kernel's element sits at target - R * tap.
-        py = np.exp(2j * np.pi * np.outer(y, [dy - ry * tap for tap in ty]))
-        pz = np.exp(2j * np.pi * np.outer(z, [dz - rz * tap for tap in tz]))
-        result += np.einsum("ya,zb,ijab->yzij", py, pz, weights[t], optimize=True).astype(np.complex64)
+    for (t, a, b), phase in _tap_phases(kernel, shape[1:]).items():
+        result += phase[..., None, None] * weights[t, :, :, a, b]
     return result
 
 
@@ -158,14 +154,34 @@ def grappa_g_factor(kernel: GrappaKernel, maps: Complex) -> NDArray[np.float64]:
     g^2 = |p^H W|^2 / (R^2 |p^H|^2): the zero-filled image has the variance of the full one times 1 / R, and
     W amplifies it; a full image has R times the samples.
     """
-    nx, _, ny, nz = maps.shape
+    nx, coils, ny, nz = maps.shape
+    _, ty, tz = kernel.taps
     reduction = kernel.acceleration[0] * kernel.acceleration[1]
+    hybrid = kernel.hybrid(nx).reshape(nx, len(kernel.targets), coils, coils, len(ty), len(tz))
+    phases = _tap_phases(kernel, (ny, nz))
     result = np.empty((nx, ny, nz))
     for x in range(nx):
-        weights = grappa_image_weights(kernel, x, (nx, ny, nz))
-        p = np.moveaxis(maps[x], 0, -1).conj()
-        combined = np.einsum("yzi,yzij->yzj", p, weights)
-        noise = (np.abs(combined) ** 2).sum(axis=-1)
-        plain = np.maximum((np.abs(p) ** 2).sum(axis=-1), 1e-30)
+        p = np.moveaxis(maps[x], 0, -1).conj()  # (y, z, coil)
+        combined = p.copy()
+        for (t, a, b), phase in phases.items():
+            combined += (p @ hybrid[x, t, :, :, a, b]) * phase[..., None]
+        noise = (combined.real**2 + combined.imag**2).sum(axis=-1)
+        plain = np.maximum((p.real**2 + p.imag**2).sum(axis=-1), 1e-30)
         result[x] = np.sqrt(noise / plain) / reduction
     return result
+
+
+def _tap_phases(kernel: GrappaKernel, shape: tuple[int, int]) -> dict[tuple[int, int, int], Complex]:
+    """Phase (y, z) of each element of the kernel in image space.
+
+    Target k takes from k - target + R * tap, so the kernel's element sits at target - R * tap.
+    """
+    (ry, rz), (_, ty, tz) = kernel.acceleration, kernel.taps
+    y, z = ((np.arange(n) - n // 2) / n for n in shape)
+    phases = {}
+    for t, (dy, dz) in enumerate(kernel.targets):
+        for a, tap_y in enumerate(ty):
+            for b, tap_z in enumerate(tz):
+                angle = np.add.outer(y * (dy - ry * tap_y), z * (dz - rz * tap_z))
+                phases[t, a, b] = np.exp(2j * np.pi * angle).astype(np.complex64)
+    return phases
