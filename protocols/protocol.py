@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .card_rules import family_rules, selection_rules, timing_rules
 from .contrasts import Echoes, RefocusingDesign, Series
 from .records import Provenance, RecordError, find_record, list_records, load_record, read_toml, require
 from .settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
@@ -147,73 +148,12 @@ class Protocol:
                     (g in self.provenance, f"{g}.source: missing; say where the values come from")
                     for g in groups
                 ),
-                *self._selection_rules(),
-                *self._sequence_rules(),
+                *selection_rules(self.geometry, self.selection),
+                *timing_rules(self.sequence, self.timing, self.rf, self.geometry),
+                *family_rules(self.sequence, self.acceleration, self.selection, self.echoes, self.refocusing),
                 *group_rules(self.sequence, self.selection, self.epi, self.diffusion, self.trajectory),
             ],
         )
-
-    def _selection_rules(self) -> list[tuple[bool, str]]:
-        """2D slices have one partition, as thick as a slice."""
-        partitions, selection = self.geometry.matrix[2], self.selection
-        sliced = selection.mode == "slices"
-        return [
-            (
-                sliced == (partitions == 1),
-                f"geometry.matrix must have one partition where selection.mode is 'slices', and only there; "
-                f"got {partitions} for {selection.mode!r}",
-            ),
-            (
-                not sliced or math.isclose(self.geometry.fov[2], selection.thickness),
-                f"geometry.fov[2] must be selection.thickness for slices; got {self.geometry.fov[2]} "
-                f"and {selection.thickness}",
-            ),
-        ]
-
-    def _sequence_rules(self) -> list[tuple[bool, str]]:
-        """Check what each sequence family needs of the groups."""
-        t, kind = self.timing, self.sequence
-        inverts = kind in ("mprage", "mp2rage")
-        axis = 2 if t.inner_loop == "partition" else 1
-        inner = self.geometry.matrix[axis]
-        axes = {1: "phase lines", 2: "partitions"}
-        contrasts = ("gre", "bssfp", "se")
-        return [
-            (
-                not inverts or (t.ti is not None and self.rf.inversion != "none"),
-                f"timing.ti and rf.inversion must be given for {kind!r}",
-            ),
-            (
-                kind != "mp2rage" or (t.ti2 is not None and t.ti2 > (t.ti or 0.0)),
-                f"timing.ti2 must be given and exceed timing.ti for 'mp2rage'; got {t.ti2}",
-            ),
-            (
-                kind == "mp2rage" or t.ti2 is None or t.ti2 < (t.ti or 0.0),
-                f"timing.ti2 must be shorter than timing.ti in a double inversion; got {t.ti2} and {t.ti}",
-            ),
-            (
-                t.ti is None or self.rf.inversion != "none",
-                "rf.inversion must be 'ideal' or 'hypsec' where timing.ti is given",
-            ),
-            (
-                not inverts or t.turbo_factor <= inner,
-                f"timing.turbo_factor must not exceed the {axes[axis]} ({inner}) of an MPRAGE; "
-                f"got {t.turbo_factor}",
-            ),
-            (
-                kind not in ("gre", "bssfp") or (t.turbo_factor == 1 and t.ti is None),
-                f"timing.turbo_factor must be 1 and timing.ti absent for {kind!r}",
-            ),
-            (
-                kind != "se" or t.turbo_factor == 1,
-                f"timing.turbo_factor must be 1 for 'se'; got {t.turbo_factor}. Take 'tse'.",
-            ),
-            (
-                self.echoes.count == 1 or kind in contrasts,
-                f"echoes.count must be 1 unless sequence is one of {', '.join(contrasts)}; "
-                f"got {self.echoes.count} for {kind!r}",
-            ),
-        ]
 
     @property
     def flip_angle(self) -> float:

@@ -7,6 +7,7 @@ import pytest
 
 from protocols import (
     BuildError,
+    RecordError,
     build,
     list_protocols,
     list_scanners,
@@ -112,3 +113,33 @@ def test_cube_reports_its_equivalent_te():
     report = build_with_report(card, load_scanner(card.scanner))[1]
     assert report.effective_te == pytest.approx(1e-3 * card.vendor_value["echo_time_ms"], abs=2.8e-3)
     assert report.te > 2 * report.effective_te
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "changes", "message"),
+    [
+        (
+            "small-ingenia-dir",
+            "timing",
+            {"view_order": "centric"},
+            "timing.view_order and inner_loop must be",
+        ),
+        ("small-ingenia-dir", "timing", {"ti2": 3.0}, "timing.ti2 must be absent, or shorter"),
+        ("mp2rage-prisma-3t", "acceleration", {"elliptical": True}, "acceleration.elliptical must be false"),
+        ("small-prisma-mese", "echoes", {"polarity": "bipolar"}, "echoes.polarity must be 'monopolar'"),
+        ("mssmart-trio-flair-tse", "acceleration", {"elliptical": True}, "acceleration.elliptical must be"),
+        ("nist-prisma-vfa", "rf", {"flip2_deg": 3.0}, "rf.flip2_deg must be absent"),
+        ("nist-prisma-vfa", "refocusing", {"scheme": "prescribed"}, "refocusing.scheme must be 'points'"),
+        ("adni2-trio-t2star", "selection", {"thickness": 0.005}, "must be selection.thickness"),
+        (
+            "small-prisma-bssfp",
+            "selection",
+            {"mode": "slices", "thickness": 0.192},
+            "must have one partition",
+        ),
+    ],
+)
+def test_groups_that_a_family_does_not_play_are_refused(name, group, changes, message):
+    card = load_protocol(name)
+    with pytest.raises(RecordError, match=message):
+        card.replace(**{group: dataclasses.replace(getattr(card, group), **changes)})
