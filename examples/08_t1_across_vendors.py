@@ -9,15 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mrsim.simulation import Session, SimulationOptions
-from mrsim.studies.t1_mapping import (
-    PlateScan,
-    Visit,
-    measure_t1,
-    native_protocol,
-    neutral_protocol,
-    reference_protocol,
-    spread_percent,
-)
+from mrsim.studies.t1_mapping import Visit, measure_t1, spread_percent
+from mrsim.studies.t1_protocols import PlateScan, native_protocol, neutral_protocol, reference_protocol
 from phantoms import nist_system_phantom, nist_vials
 from protocols import load_scanner
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from phantoms import PhantomError, load_phantom, nist_fiducials, nist_system_phantom, nist_vials, save_phantom
-from phantoms.nist import NIST_FILE, sphere_fractions
+from phantoms.nist import NIST_FILE
+from phantoms.spheres import sphere_fractions
 
 BALL = 4.0 / 3.0 * math.pi
 
