@@ -8,7 +8,6 @@ images are those of the study.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,29 +29,14 @@ from .build_plan import StudyPlanner
 from .canonical import sha256_json
 from .libraries import Libraries
 from .plan import Cell, Plan
-from .problems import InputError
 from .records import from_record
 from .stage import Stage
 from .study import Study
-from .study_input import check_study
-from .toml_input import read_toml
 
 if TYPE_CHECKING:
     from mrsim.evaluation import Game
 
 _DIGITS = 12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What the command line says over the ``[attribution]`` section; None leaves the file's word."""
-
-    scanners: tuple[str, ...] | None = None
-    contrast: str | None = None
-    subject: int | None = None
-    causes: tuple[str, ...] | None = None
-    permutations: int | None = None
-    voxel_size_mm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,62 +67,7 @@ class PreparedAttribution:
         return sum(cell.stage == "recon" for cell in self.plan)
 
 
-def prepare_attribution(
-    path: Path, libraries: Libraries, stages: Mapping[str, Stage], choices: Choices | None = None
-) -> PreparedAttribution:
-    """Read a study file, choose two scanners, and plan every scan that their attribution needs.
-
-    Raises
-    ------
-    InputError
-        With all problems of the file and of the choices.
-    """
-    study = check_study(_chosen(read_toml(path), choices or Choices()), file=str(path), libraries=libraries)
-    labels = _two_scanners(study, str(path))
-    try:
-        return _Planner(path, study, labels, libraries, stages).prepared()
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError.single(file=str(path), cause=str(error)) from error
-
-
-def _chosen(data: dict[str, Any], choices: Choices) -> dict[str, Any]:
-    """Return the tables of a study with the choices of the command line in their places."""
-    wanted = {
-        field.name: getattr(choices, field.name)
-        for field in dataclasses.fields(choices)
-        if field.name != "voxel_size_mm" and getattr(choices, field.name) is not None
-    }
-    section = data.get("attribution", {})
-    if wanted and isinstance(section, dict):
-        lists = {name: list(v) if isinstance(v, tuple) else v for name, v in wanted.items()}
-        data = {**data, "attribution": {**section, **lists}}
-    protocols = data.get("protocols")
-    if choices.voxel_size_mm is not None and isinstance(protocols, list):
-        size = {"voxel_size_mm": choices.voxel_size_mm}
-        data = {**data, "protocols": [{**p, **size} if isinstance(p, dict) else p for p in protocols]}
-    return data
-
-
-def _two_scanners(study: Study, file: str) -> tuple[str, str]:
-    """Return the labels of reference and other."""
-    if study.attribution.scanners is not None:
-        first, second = study.attribution.scanners
-        return first, second
-    labels = [scanner.label for scanner in study.scanners]
-    if len(labels) != 2:
-        raise InputError.single(
-            file=file,
-            place="attribution.scanners",
-            cause=f"two scanners are compared; the study holds {len(labels)} ({', '.join(labels)})",
-            remedy="Choose two: --scanners A,B, or scanners = [...] in [attribution], the reference first.",
-        )
-    first = study.study.reference_scanner
-    return first, next(label for label in labels if label != first)
-
-
-class _Planner:
+class AttributionPlanner:
     """Adds the cells of an attribution."""
 
     def __init__(

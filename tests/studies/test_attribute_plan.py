@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mrsim.cli.app import app
-from mrsim.studies.attribute_plan import Choices, prepare_attribution
+from mrsim.studies.attribute import Choices, prepare_attribution
 from mrsim.studies.installed import InstalledLibraries
 from mrsim.studies.problems import InputError
 from mrsim.studies.stages import ATTRIBUTION_STAGES

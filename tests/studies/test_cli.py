@@ -16,8 +16,8 @@ from . import fake_study
 from .fakes import GOOD_TOML, FakeLibraries, write_study
 
 VERBS = (
-    "init", "validate", "plan", "run", "status", "report", "simulate", "recon", "harmonize", "evaluate",
-    "list", "show", "doctor",
+    "init", "validate", "plan", "run", "status", "report", "attribute", "simulate", "recon", "harmonize",
+    "evaluate", "list", "show", "doctor",
 )  # fmt: skip
 
 
