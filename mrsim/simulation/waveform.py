@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Blocks
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -173,19 +174,24 @@ class Integrals:
 
     def products(self, at: np.ndarray) -> np.ndarray:
         """Integrals of (Gx^2 + Gy^2, Gz^2, Gx Gz, Gy Gz) [Hz^2 s/m^2], (n, 4)."""
-        pairs = ((0, 0), (1, 1), (2, 2), (0, 2), (1, 2))
-        g, s = self._wave.left, self._slope
-        a, b = [p for p, _ in pairs], [q for _, q in pairs]
-        terms = (g[:, a] * g[:, b], 0.5 * (g[:, a] * s[:, b] + s[:, a] * g[:, b]), s[:, a] * s[:, b] / 3)
-
-        def inside(i: np.ndarray, u: np.ndarray) -> np.ndarray:
-            return np.asarray(u * (terms[0][i] + u * (terms[1][i] + u * terms[2][i])))
-
-        everything = np.arange(self._width.size)
-        total = _running(inside(everything, self._width[:, None]))
         i, u = self._locate(at)
-        found = total[i] + inside(i, u)
+        found = self._product_sums[i] + self._products_inside(i, u)
         return np.stack([found[:, 0] + found[:, 1], found[:, 2], found[:, 3], found[:, 4]], axis=1)
+
+    @cached_property
+    def _product_terms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Polynomial coefficients of the integral of GxGx, GyGy, GzGz, GxGz, GyGz within each segment."""
+        g, s = self._wave.left, self._slope
+        a, b = [0, 1, 2, 0, 1], [0, 1, 2, 2, 2]
+        return (g[:, a] * g[:, b], 0.5 * (g[:, a] * s[:, b] + s[:, a] * g[:, b]), s[:, a] * s[:, b] / 3)
+
+    def _products_inside(self, i: np.ndarray, u: np.ndarray) -> np.ndarray:
+        first, second, third = self._product_terms
+        return np.asarray(u * (first[i] + u * (second[i] + u * third[i])))
+
+    @cached_property
+    def _product_sums(self) -> np.ndarray:
+        return _running(self._products_inside(np.arange(self._width.size), self._width[:, None]))
 
     def weighted(self, at: np.ndarray, knots: np.ndarray) -> np.ndarray:
         """Integrals of each gradient times each hat function over ``knots`` [1/m], (n, knots, 3).
