@@ -1,0 +1,108 @@
+"""Truncated k-space: Gibbs' overshoot and the point spread with and without windows.
+
+k-space from -kmax to kmax of a box from -a to a gives (Si(u (y + a)) - Si(u (y - a))) / pi, u = 2 pi kmax:
+the first maximum beside an edge overshoots its step by 1/2 - ... = Si(pi) / pi - 1/2 = 8.949 %. A point
+gives sinc, whose width at half height is 1.2067 pixels; windows widen it (values for 256 points).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import sici
+
+from protocols.settings import Readout, Rf, Timing
+from recon import Window
+
+from .bench import PLAIN, axis, body, card, coordinate, scan
+
+POINTS, PIXEL, FINER = 256, 1e-3, 16
+OVERSHOOT = sici(np.pi)[0] / np.pi - 0.5
+LONG_LIVED = {"t1": 10.0, "t2": 5.0}
+# Width [px], noise: windows of the reference table, 256 points.
+WINDOWS = {
+    "none": (Window(), 1.207, 1.0),
+    "Hamming": (Window(kind="hamming"), 1.815, 0.630),
+    "Hann": (Window(kind="hann"), 2.000, 0.612),
+    "Tukey 0.5": (Window(kind="tukey", alpha=0.5), 1.573, 0.829),
+    "Fermi 1, 10/128": (Window(kind="fermi", radius=1.0, width=10 / 128), 1.264, 0.952),
+    "Fermi .9, .05": (Window(kind="fermi", radius=0.9, width=0.05), 1.339, 0.922),
+    "Gauss 0.5": (Window(kind="gaussian", sigma=0.5), 1.641, 0.664),
+}
+
+
+def readout_card():
+    """Gradient echo with 256 points along the readout; few lines."""
+    return card(
+        "gre", (POINTS * PIXEL, 0.016, 0.016), (POINTS, 4, 4), rf=Rf(flip_deg=5.0),
+        timing=Timing(tr=0.02, te=0.008, dummy_shots=0), readout=Readout(bandwidth=400.0),
+    )  # fmt: skip
+
+
+def line(fraction, spacing):
+    """Body that varies along the readout only, one voxel across."""
+    x = axis(fraction.size, spacing)
+    axes = (x, axis(2, 1e-3), axis(2, 1e-3))
+    return body({"object": fraction[:, None, None] * np.ones((1, 2, 2))}, axes, object=LONG_LIVED)
+
+
+def profile(done, window=None):
+    """Coordinates [px] and magnitudes along the readout through the middle, interpolated by FINER."""
+    options = replace(PLAIN, zero_fill=(FINER * POINTS, 4, 4), window=window or Window())
+    image = done.image(options)
+    return coordinate(image, 0) / PIXEL, image.data[:, 2, 2]
+
+
+def measure_step(half_width=40.25):
+    """Coordinates [px], image of a box of half_width pixels (height 1), and its closed form."""
+    spacing = PIXEL / 32
+    count = round(2 * half_width * 32)
+    x, data = profile(scan(readout_card(), line(np.ones(count), spacing)))
+    expected = (sici(np.pi * (x + half_width))[0] - sici(np.pi * (x - half_width))[0]) / np.pi
+    inside = np.abs(x) < 10
+    return x, data * (expected[inside].mean() / data[inside].mean()), expected
+
+
+def measure_points(names=tuple(WINDOWS)):
+    """Per window: coordinates [px] and point spread (height 1)."""
+    done = scan(readout_card(), line(np.array([0.0, 1.0, 0.0]), PIXEL / 64))
+    spreads = {}
+    for name in names:
+        x, data = profile(done, WINDOWS[name][0])
+        spreads[name] = (x, data / data.max())
+    return spreads
+
+
+def width(x, spread):
+    """Full width at half of the maximum, linear between points."""
+    top = int(np.argmax(spread))
+    right = top + int(np.argmax(spread[top:] < 0.5))
+    left = top - int(np.argmax(spread[top::-1] < 0.5))
+
+    def cross(inner, outer):
+        return x[inner] + (x[outer] - x[inner]) * (spread[inner] - 0.5) / (spread[inner] - spread[outer])
+
+    return abs(cross(right - 1, right) - cross(left + 1, left))
+
+
+def test_overshoot_of_a_step():
+    """The closed form everywhere to 0.2 % of the step; 8.949 % within the other edge's ripple, 1/(pi^2 80)."""
+    x, data, expected = measure_step()
+    error = np.abs(data - np.abs(expected)).max()
+    found = data[np.abs(x - 40.25) < 2].max() - 1
+    print(
+        f"overshoot {100 * found:.3f} % (Si(pi)/pi - 1/2 = {100 * OVERSHOOT:.3f} %), profile within {error:.5f}"
+    )
+    assert OVERSHOOT == pytest.approx(0.08949, abs=1e-5)
+    assert error < 2e-3
+    assert found == pytest.approx(OVERSHOOT, abs=1.5e-3)
+
+
+def test_point_spread_without_and_with_windows():
+    """Widths to 0.5 %: digits of the table, k = 0 half a sample off the window's middle."""
+    for name, (x, spread) in measure_points().items():
+        found, wanted = width(x, spread), WINDOWS[name][1]
+        print(f"{name}: FWHM {found:.4f} px ({wanted})")
+        assert found == pytest.approx(wanted, rel=5e-3), name
