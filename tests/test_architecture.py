@@ -29,7 +29,7 @@ WRONG_IMPORTS = {
         ("mrsim/studies/plan.py", "from mrsim.cli import main"),
         ("mrsim/evaluation/tables.py", "from mrsim.harmonizers import ComBat"),
     ],
-    CRIME: [("mrsim/simulation/encode.py", "from recon import reconstruct")],
+    CRIME: [("mrsim/simulation/noise.py", "from recon import reconstruct")],
     BLIND: [
         ("mrsim/harmonizers/combat.py", "from phantoms import Phantom"),
         ("mrsim/evaluation/regions.py", "from recon import Image"),
