@@ -13,6 +13,7 @@ _TRAINS = ("mprage", "mp2rage")
 _SPIN_ECHOES = ("tse", "se")
 _CONTRASTS = ("gre", "bssfp", "se")
 _SHUTTERED = ("gre", "bssfp", "tse", "se")
+_ORDERS = {"tse": ("centric",)}
 _AXES = {1: "phase lines", 2: "partitions"}
 
 
@@ -70,9 +71,10 @@ def timing_rules(kind: str, timing: Timing, rf: Rf, geometry: Geometry) -> Rules
             f"timing.turbo_factor must be 1 for 'se'; got {t.turbo_factor}. Take 'tse'.",
         ),
         (
-            inverts or (t.view_order == "linear" and t.inner_loop == "partition"),
+            inverts or (t.inner_loop == "partition" and t.view_order in ("linear", *_ORDERS.get(kind, ()))),
             f"timing.view_order and inner_loop must be 'linear' and 'partition' unless sequence is "
-            f"'mprage' or 'mp2rage'; got {t.view_order!r} and {t.inner_loop!r} for {kind!r}",
+            f"'mprage' or 'mp2rage' ('tse': also 'centric'); got {t.view_order!r} and {t.inner_loop!r} "
+            f"for {kind!r}",
         ),
         (
             kind == "mp2rage" or rf.flip2_deg is None,

@@ -132,12 +132,15 @@ def echo_order(
     center: int,
     *,
     elliptical: bool = False,
+    centric: bool = False,
 ) -> EchoOrder:
     """Spread (ky, kz) pairs over echo trains so that the k-space centre falls on one echo.
 
     The pairs are ranked along ky (kz breaks ties), so that signal varies smoothly and monotonically
     over k-space; echo e of all shots together takes one run of ranks. The ranks are shifted so that
-    (0, 0) lies in the run of echo `center`; slots without a pair are played without ADC.
+    (0, 0) lies in the run of echo `center`; slots without a pair are played without ADC. In centric
+    order the pairs are ranked by their distance |ky| from the centre instead (ky and kz break ties), and
+    the echoes before `center` stay empty.
 
     Parameters
     ----------
@@ -151,11 +154,16 @@ def echo_order(
         Wanted echo of the k-space centre.
     elliptical : bool
         Leave out the corners of the (phase, partition) plane.
+    centric : bool
+        From the centre of k-space outwards.
     """
     ky, kz = (grid.ravel() for grid in np.meshgrid(line, partition, indexing="ij"))
     if elliptical:
         kept = in_ellipse(ky, kz, counts)
         ky, kz = ky[kept], kz[kept]
+    if centric:
+        outwards = np.lexsort((kz, ky, np.abs(ky - counts[0] // 2)))
+        ky, kz = ky[outwards], kz[outwards]
     rank = int(np.flatnonzero((ky == counts[0] // 2) & (kz == counts[1] // 2))[0])
     shots = max(1, math.ceil(ky.size / turbo))
     while (start := _first_slot(shots, turbo, center, rank, ky.size)) is None:

@@ -156,7 +156,8 @@ class Timing:
     turbo_factor : int
         Readouts per shot (1 for 'gre').
     view_order : {'linear', 'centric', 'reverse_centric'}
-        Order along the train: ascending, from the centre outwards, from outside to the centre.
+        Order along the train: ascending, from the centre outwards, from outside to the centre. A TSE knows
+        the first two; its train is spread over ky.
     inner_loop : {'partition', 'phase'}
         What a gradient-echo train encodes.
     dummy_shots : int

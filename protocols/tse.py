@@ -70,7 +70,15 @@ def train_rows(protocol: Protocol, train: EchoTrain) -> Rows:
         return [([y] * train.echoes, [z] * train.echoes) for y, z in kept]
     counts = protocol.geometry.matrix[1:]
     elliptical = protocol.acceleration.elliptical
-    order = echo_order(lines, partitions, counts, train.echoes, train.center, elliptical=elliptical)
+    order = echo_order(
+        lines,
+        partitions,
+        counts,
+        train.echoes,
+        train.center,
+        elliptical=elliptical,
+        centric=protocol.timing.view_order == "centric",
+    )
     return list(zip(order.line.tolist(), order.partition.tolist(), strict=True))
 
 

@@ -121,7 +121,7 @@ def test_cube_reports_its_equivalent_te():
         (
             "small-ingenia-dir",
             "timing",
-            {"view_order": "centric"},
+            {"view_order": "reverse_centric"},
             "timing.view_order and inner_loop must be",
         ),
         ("small-ingenia-dir", "timing", {"ti2": 3.0}, "timing.ti2 must be absent, or shorter"),
