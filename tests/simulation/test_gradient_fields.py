@@ -123,7 +123,7 @@ def test_linear_fields_need_no_search():
 
 @pytest.mark.parametrize("scaled", [False, True])
 def test_jacobian_against_differences(scaled):
-    """Central differences of 0.1 mm: (h / 0.1 m)^2 = 1e-6 of terms of order 1, which is what they differ by."""
+    """Central differences of 0.1 mm: (h / 0.1 m)^2 = 1e-6 of terms of order 1 is what they differ by."""
     field = coil_field("synthetic-head-7t")
     if scaled:
         field = ScaledField(base=field, scale=(1.02, 0.97, 1.01))
