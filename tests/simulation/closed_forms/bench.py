@@ -7,18 +7,20 @@ every effect can be written down.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from mrsim.simulation import SimulationOptions, simulate, write_ismrmrd
+from mrsim.simulation import Session, SimulationOptions, maps, simulate, write_ismrmrd
+from mrsim.simulation.engine import MICROVOLT, add_noise
 from mrsim.simulation.gradients import GradientSystem
 from mrsim.simulation.rawdata import RawData as Simulated
+from mrsim.simulation.scanned import scan_object
 from phantoms import Phantom, TissueProperties
 from protocols import Protocol, Provenance, Scanner, Sequence, load_scanner, read_seq, write_seq
 from protocols.settings import Geometry, Readout, Rf, Selection, Timing
-from recon import Image, RawData, ReconOptions, read_raw, reconstruct
+from recon import AcquisitionFlag, Image, RawData, ReconOptions, read_raw, reconstruct
 
 GROUPS = ("geometry", "timing", "rf", "readout", "selection", "epi", "acceleration")
 SOURCE = {g: Provenance(source="made for a test", verified=False) for g in GROUPS}
@@ -46,7 +48,7 @@ def axis(count: int, spacing: float, center: float = 0.0) -> np.ndarray:
 
 
 def cloud(x: np.ndarray, place: float, sigma: float) -> np.ndarray:
-    """Gaussian of height 1 with standard deviation sigma: band-limited where sigma is above a voxel or two."""
+    """Gaussian of height 1 with standard deviation sigma: band-limited where sigma exceeds two voxels."""
     return np.exp(-0.5 * ((x - place) / sigma) ** 2)
 
 
@@ -135,6 +137,14 @@ def coordinate(image: Image, along: int) -> np.ndarray:
     return image.affine[along, along] * np.arange(n) + image.affine[along, 3]
 
 
+def slice_gradient(sequence: Sequence) -> float:
+    """Gradient at the centre of the first excitation [Hz/m]."""
+    block = int(np.flatnonzero(sequence.rf)[0])
+    pulse = sequence.rf_events[int(sequence.rf[block]) - 1]
+    shape = sequence.grad_events[int(sequence.gz[block]) - 1]
+    return float(np.interp(pulse.delay + pulse.center, shape.times, shape.values))
+
+
 def centroid(profile: np.ndarray, x: np.ndarray, half_width: float) -> float:
     """Centre of mass within half_width of the largest value, windowed again about itself."""
     middle = float(x[np.argmax(profile)])
@@ -142,3 +152,55 @@ def centroid(profile: np.ndarray, x: np.ndarray, half_width: float) -> float:
         near = np.abs(x - middle) <= half_width
         middle = float((profile * x)[near].sum() / profile[near].sum())
     return middle
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quiet:
+    """A noiseless scan to which receiver noise can be added again and again.
+
+    simulated : its raw data;  covariance : of the array's noise per hertz, in the data's units squared;
+    receiver : the array.
+    """
+
+    simulated: Simulated
+    covariance: np.ndarray
+    receiver: maps.Receiver
+
+    def with_noise(self, seed: int) -> Simulated:
+        """Return raw data with fresh noise, as `simulate` adds it."""
+        data = [d.copy() for d in self.simulated.data]
+        sequence = self.simulated.sequence
+        events = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in sequence.adc_blocks]
+        add_noise(data, [e.dwell for e in events], self.covariance, np.random.default_rng(seed))
+        return replace(self.simulated, data=tuple(data))
+
+    def noisy(self, seed: int) -> RawData:
+        """Return them as read back from a file."""
+        with tempfile.TemporaryDirectory() as name:
+            return stored(self.with_noise(seed), Path(name))
+
+    def clean(self, noisy: RawData) -> RawData:
+        """Return the file of the noiseless scan with the noise scan of a noisy one: for equal whitening."""
+        with tempfile.TemporaryDirectory() as name:
+            raw = stored(self.simulated, Path(name))
+        noise = noisy.flagged(AcquisitionFlag.NOISE)
+        groups = []
+        for group, other in zip(raw.groups, noisy.groups, strict=True):
+            data = np.where(noise[group.index][:, None, None], other.data, group.data)
+            groups.append(replace(group, data=data))
+        return replace(raw, groups=tuple(groups))
+
+
+def quiet(
+    protocol: Protocol, phantom: Phantom, *, scanner: Scanner, options: SimulationOptions, noise_samples: int
+) -> Quiet:
+    """Scan without noise, and the covariance that `simulate` would have used."""
+    options = replace(options, noise=False)
+    done = scan(protocol, phantom, scanner=scanner, options=options, noise_samples=noise_samples)
+    obj = scan_object(phantom, protocol.prescription(), scanner, Session(), options)
+    unit = 1.0
+    receiver = maps.uniform_receiver(obj.placed)
+    if options.coils:
+        unit = MICROVOLT
+        receiver = maps.receiver(obj.placed, maps.Head.of(obj.placed), scanner, options.channels)
+    return Quiet(simulated=done.simulated, covariance=receiver.covariance * unit**2, receiver=receiver)

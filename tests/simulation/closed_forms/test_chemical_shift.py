@@ -15,7 +15,7 @@ from protocols import load_scanner
 from protocols.settings import Readout, Rf, Timing
 from protocols.settings_epi import Epi
 
-from .bench import IDEAL, axis, body, card, centroid, cloud, coordinate, scan, slices
+from .bench import IDEAL, axis, body, card, centroid, cloud, coordinate, scan, slice_gradient, slices
 
 PPM = -3.4
 SCANNERS = ("siemens-avanto-1p5t", "siemens-prisma-3t", "ideal-3t", "siemens-terra-7t")
@@ -33,14 +33,6 @@ def ramps():
     sheet = cloud(y - z, 0.0, 3e-3)
     maps = {name: cloud(x, place, 3e-3) * sheet for name, place in PLACES.items()}
     return body(maps, axes, **SUBSTANCES)
-
-
-def slice_gradient(sequence):
-    """Gradient at the centre of the first excitation [Hz/m]."""
-    block = int(np.flatnonzero(sequence.rf)[0])
-    pulse = sequence.rf_events[int(sequence.rf[block]) - 1]
-    shape = sequence.grad_events[int(sequence.gz[block]) - 1]
-    return float(np.interp(pulse.delay + pulse.center, shape.times, shape.values))
 
 
 def measure_gradient_echo(names=SCANNERS, bandwidth=240.0):
@@ -113,7 +105,7 @@ def test_readout_and_slice():
 def test_readout_and_slice_at_every_field():
     rows = measure_gradient_echo()
     check(rows)
-    # 240 Hz/px at 3 T: 1.81 px (Z. literature value of the reference table).
+    # 240 Hz/px at 3 T: 1.81 px (reference table).
     assert abs(rows[2, 2]) == pytest.approx(1.81, abs=0.005)
 
 

@@ -1,7 +1,8 @@
 """Dropout of a gradient echo: a field gradient through the slice.
 
 Spins of a box-shaped slice of thickness dz in a field g z [Hz] have phases 2 pi g z TE: the signal is
-sinc(g dz TE), zero at g = 1 / (dz TE), times exp(-TE / T2*).
+dz sinc(g dz TE), zero at g = 1 / (dz TE), times exp(-TE / T2*). While it selects, g adds to the slice
+gradient G, so that dz is the nominal thickness times G / (G + g).
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ import pytest
 from mrsim.simulation import Session
 from protocols.settings import Readout, Rf, Timing
 
-from .bench import WITH_FIELD, axis, body, card, cloud, scan, slices
+from .bench import WITH_FIELD, axis, body, card, cloud, scan, slice_gradient, slices
 
 THICKNESS, TE, T2, T2_PRIME = 5e-3, 0.02, 0.06, 0.08
+SINC_WIDTH = 0.9979
+"""Width of a Hamming-windowed sinc of time-bandwidth product 4 at small angles, over its nominal one."""
 BOX = replace(WITH_FIELD, slice_profile=False)
 
 
 def signal(g, *, te=TE, options=BOX):
-    """Largest magnitude of the image of a cloud in a slice, field g [Hz/m] along the slice axis."""
-    axes = (axis(12, 4e-3), axis(12, 4e-3), axis(160, 1e-4))
+    """Largest magnitude of the image of a cloud in a slice, field g [Hz/m] across it; the sequence."""
+    axes = (axis(12, 4e-3), axis(12, 4e-3), axis(400, 2e-5))
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
     maps = {"water": cloud(x, 0.0, 8e-3) * cloud(y, 0.0, 8e-3) * np.ones_like(z)}
     phantom = body(maps, axes, water={"t1": 0.2, "t2": T2, "t2_prime": T2_PRIME})
@@ -32,35 +35,39 @@ def signal(g, *, te=TE, options=BOX):
         readout=Readout(bandwidth=1000.0),
     )  # fmt: skip
     done = scan(protocol, phantom, options=options, session=Session(shim_error=(0.0, 0.0, 0.1 * g)))
-    return float(done.image().data.max()), done.sequence.definitions["TE"]
+    return float(done.image().data.max()), done.sequence
 
 
 def measure_dropout(products, *, te=TE, options=BOX):
-    """Rows (g dz TE, signal over that without a field gradient, sinc)."""
-    plain, played = signal(0.0, te=te, options=options)
+    """Rows (g dz TE, signal over that without a field gradient, closed form)."""
+    plain, sequence = signal(0.0, te=te, options=options)
+    nominal = SINC_WIDTH * THICKNESS
+    played, slope = sequence.definitions["TE"], slice_gradient(sequence)
     rows = []
     for p in products:
-        found = signal(p / (THICKNESS * played), te=te, options=options)[0]
-        rows.append((p, found / plain, abs(np.sinc(p))))
+        g = p / (nominal * played)
+        found = signal(g, te=te, options=options)[0]
+        share = slope / (slope + g)
+        rows.append((p * share, found / plain, share * abs(np.sinc(p * share))))
     return np.array(rows)
 
 
 def test_dropout_is_a_sinc():
-    """The box's half maxima lie between profile nodes: its thickness is right to 1 %, the null to as much."""
+    """To 0.5 %: the box is one of whole voxels of 0.02 mm, its edges half maxima between profile nodes."""
     rows = measure_dropout([0.5, 1.0])
     for p, found, expected in rows:
-        print(f"g dz TE = {p:.2f}: {found:.5f} (sinc {expected:.5f})")
-    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=0.01)
+        print(f"g dz TE = {p:.3f}: {found:.5f} ({expected:.5f})")
+    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=5e-3)
 
 
 def test_t2_star_multiplies_it():
     short, long = signal(100.0, te=0.01), signal(50.0, te=0.02)
-    rate = 1 / T2 + 1 / T2_PRIME
+    rate, later = 1 / T2 + 1 / T2_PRIME, long[1].definitions["TE"] - short[1].definitions["TE"]
     # Same g dz TE; T2' and T2 act over the 10 ms between the echoes.
-    assert long[0] / short[0] == pytest.approx(np.exp(-(long[1] - short[1]) * rate), rel=2e-3)
+    assert long[0] / short[0] == pytest.approx(np.exp(-later * rate), rel=2e-3)
 
 
 @pytest.mark.slow
 def test_dropout_over_two_lobes():
     rows = measure_dropout([0.25, 0.75, 1.25, 1.5, 1.75])
-    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=0.01)
+    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=5e-3)

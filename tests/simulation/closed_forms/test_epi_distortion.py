@@ -81,7 +81,8 @@ def measure_pile_up(gradients):
             found = np.array([middle[1] - middle[0], width, sides[1].max(), sides[1][near].sum()])
             plain = found if plain is None else plain
             rows.append((s, *(found / plain)))
-    assert plain is not None and abs(plain[0] - (places[1] - places[0])) < 1e-4
+    assert plain is not None
+    assert abs(plain[0] - (places[1] - places[0])) < 1e-4
     return np.array(rows)
 
 
@@ -105,7 +106,8 @@ def test_pile_up_of_a_linear_field():
     rows = measure_pile_up([2500.0])
     for s, distance, width, peak, total in rows:
         print(
-            f"1 + s {1 + s:.4f}: distance {distance:.4f} width {width:.4f} 1/peak {1 / peak:.4f} sum {total:.4f}"
+            f"1 + s {1 + s:.4f}: distance {distance:.4f} width {width:.4f} 1/peak {1 / peak:.4f} "
+            f"sum {total:.4f}"
         )
     assert np.ptp(rows[:, 0]) > 0.3
     np.testing.assert_allclose(rows[:, 1], 1 + rows[:, 0], rtol=1e-3)

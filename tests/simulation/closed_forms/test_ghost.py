@@ -75,7 +75,7 @@ def measure_delay(delays=(2e-6,)):
 
 
 def measure_phase(lengths=(2e-3,), decay=12e-6):
-    """Per amplitude of a homogeneous eddy current [m]: ghost found (mean), expected, left after correction."""
+    """Per amplitude of a homogeneous eddy current [m]: ghost (mean, range), expected, left after correction."""
     rows = []
     for a in lengths:
         eddy = EddyCurrent(source=0, target=None, amplitude=a, time_constant=decay)
@@ -87,9 +87,10 @@ def measure_phase(lengths=(2e-3,), decay=12e-6):
 
 
 def test_delay_of_the_readout_gradient():
-    ((tau, x, found, expected, left, shift),) = measure_delay()
+    ((tau, _, found, expected, left, shift),) = measure_delay()
     print(
-        f"delay {1e6 * tau:.1f} us: ghost up to {found.max():.4f}, worst {np.abs(found - expected).max():.5f}; "
+        f"delay {1e6 * tau:.1f} us: ghost up to {found.max():.4f}, "
+        f"worst {np.abs(found - expected).max():.5f}; "
         f"corrected {left.max():.5f}; navigators {shift[0]:+.5f} samples ({shift[1]:.5f})"
     )
     assert expected.max() > 0.2
@@ -102,7 +103,8 @@ def test_delay_of_the_readout_gradient():
 def test_phase_of_odd_and_even_lines():
     ((a, found, spread, expected, left),) = measure_phase()
     print(
-        f"eddy current {1e3 * a:.1f} mm: ghost {found:.5f} (tan phi {expected:.5f}, spread {spread:.5f}); left {left:.5f}"
+        f"eddy current {1e3 * a:.1f} mm: ghost {found:.5f} (tan phi {expected:.5f}, "
+        f"spread {spread:.5f}); left {left:.5f}"
     )
     assert found == pytest.approx(expected, rel=0.01)
     assert spread < 3e-3
