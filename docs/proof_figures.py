@@ -6,7 +6,6 @@ The points are those of the tests in tests/simulation/closed_forms, on finer gri
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -123,11 +122,11 @@ def ringing():
     x, data, expected = test_ringing.measure_step()
     figure, axes = panels(3, height=3.3)
     edge = (x > 36.5) & (x < 44)
-    axes[0].plot(x[edge] - 40.25, np.abs(expected[edge]), color="k", lw=1, label="Si closed form")
-    axes[0].plot(x[edge][::4] - 40.25, data[edge][::4], ".", ms=5, label="image, zero-filled 16×")
+    axes[0].plot(x[edge] - 40.25, np.abs(expected[edge]), color="k", lw=1, label="closed form")
+    axes[0].plot(x[edge][::4] - 40.25, data[edge][::4], ".", ms=5, label="image, 16×")
     axes[0].axhline(1 + test_ringing.OVERSHOOT, color=COLORS[1], lw=0.8, ls="--", label="+8.949 %")
     axes[0].set(xlabel="place from the edge [px]", title="step")
-    axes[0].legend(frameon=False, loc="lower left")
+    axes[0].legend(frameon=False, loc=(0.0, 0.35), fontsize=8)
     print("overshoot", data[np.abs(x - 40.25) < 2].max() - 1, "worst", np.abs(data - np.abs(expected)).max())
     spreads = test_ringing.measure_points()
     for name in ("none", "Hamming", "Tukey 0.5", "Fermi 1, 10/128"):
@@ -225,7 +224,7 @@ def correlated_noise():
     figure, (left, right) = panels(2, width=8.5)
     source = test_noise.scanned(8)
     mean_square, spread, fewer = test_noise.correlated(source)
-    grid = np.linspace(0, 9, 400)
+    grid = np.linspace(0, 10, 400)
     for color, options, n, label in (
         (COLORS[0], test_noise.WHITENED, 8.0, "whitened: 8 coils"),
         (COLORS[1], test_noise.PLAIN, fewer, f"as measured: acts as {fewer:.1f}"),
@@ -234,10 +233,10 @@ def correlated_noise():
         background = noisy[clean < 0.02]
         print(label, "mean", background.mean(), "SD", background.std(), "mean square", (background**2).mean(),
               "of", mean_square, "SD of squares", (background**2).std(), "of", spread)  # fmt: skip
-        left.hist(background, bins=70, range=(0, 9), density=True, histtype="step", color=color, label=label)
+        left.hist(background, bins=70, range=(0, 10), density=True, histtype="step", color=color, label=label)
         left.plot(grid, test_noise.chi_density(n, grid, np.sqrt(8 / n)), color=color, lw=1, ls="--")
     left.set(xlabel="magnitude / σ", ylabel="density", title="background, 8 coils, root sum of squares")
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="upper right", fontsize=8)
     power = np.sqrt(np.diag(source.covariance).real)
     shown = right.imshow(np.abs(source.covariance) / np.outer(power, power), cmap="viridis", vmin=0, vmax=1)
     right.set(title="correlation of the coils' noise", xticks=[], yticks=[])
@@ -259,27 +258,30 @@ def g_factor():
             shown = axis.imshow(
                 np.where(inside, values, np.nan).T, origin="lower", vmin=1, vmax=top, cmap="viridis"
             )
-            axis.set(title=f"{title}, R = {acceleration}", xticks=[], yticks=[])
+            axis.set(title=f"{title}, R = {acceleration}", xticks=[], yticks=[], frame_on=False)
         figure.colorbar(shown, ax=row[2])
         row[3].plot([1, top], [1, top], color="k", lw=1)
-        row[3].plot(expected[inside], found[inside], ".", ms=3, label="noise")
-        row[3].plot(expected[inside], mapped[inside], ".", ms=3, label="recon.g_factor")
-        row[3].set(xlabel="g, closed form", ylabel="g", xlim=(0.9, top), ylim=(0.7, top * 1.15))
-        row[3].legend(frameon=False)
+        row[3].plot(mapped[inside], found[inside], ".", ms=3, label="of recon.g_factor")
+        row[3].plot(expected[inside], found[inside], ".", ms=3, label="of the closed form, true coils")
+        row[3].set(xlabel="g", ylabel="g of the noise", xlim=(0.9, top), ylim=(0.7, top * 1.15))
+        row[3].legend(frameon=False, fontsize=8, loc="upper left")
     save(figure, "g_factor")
 
 
 def dropout():
     products = np.linspace(0.1, 2.4, 13)
-    rows = test_dropout.measure_dropout(products)
-    table("dropout: g dz TE, signal, closed form", rows)
-    real = test_dropout.measure_dropout(products, options=replace(test_dropout.BOX, slice_profile=True))
     figure, axis = panels(1, width=5.4)
     grid = np.linspace(0, 2.4, 300)
-    axis.plot(grid, np.abs(np.sinc(grid)), color="k", lw=1, label="|sinc(g Δz TE)|")
-    share = rows[:, 0] / products  # of the thickness: the field narrows the slice
-    axis.plot(rows[:, 0], rows[:, 1] / share, "o", label="box-shaped slice")
-    axis.plot(rows[:, 0], real[:, 1] / share, "s", mfc="none", label="windowed sinc's slice")
+    for color, options, name in (
+        (COLORS[0], test_dropout.BOX, "box-shaped slice"),
+        (COLORS[1], test_dropout.SHAPED, "slice of a windowed sinc"),
+    ):
+        rows = test_dropout.measure_dropout(products, options=options)
+        table(f"dropout, {name}: g dz TE, signal, closed form", rows)
+        share = rows[:, 0] / products  # of the thickness: the field narrows the slice
+        window = test_dropout.windowed(grid) if options.slice_profile else 1.0
+        axis.plot(grid, np.abs(np.sinc(grid)) * window, color=color, lw=1)
+        axis.plot(rows[:, 0], rows[:, 1] / share, "o", color=color, ms=5, label=name)
     axis.set(xlabel="field gradient · thickness · TE [cycles]", ylabel="signal per excited thickness")
     axis.legend(frameon=False)
     save(figure, "dropout")

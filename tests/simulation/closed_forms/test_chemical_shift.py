@@ -61,9 +61,9 @@ def measure_gradient_echo(names=SCANNERS, bandwidth=240.0):
 
 def measure_echo_planar(names=SCANNERS, lines=32, pixel=4e-3):
     """Rows (B0 [T], found and expected displacement along the blips [px]), fat folded into the matrix."""
-    axes = (axis(34, 2e-3), axis(26, 2e-3), axis(12, 2e-3))
+    axes = (axis(50, 2e-3), axis(26, 2e-3), axis(6, 2e-3))
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
-    maps = {n: cloud(x, p, 4e-3) * cloud(y, 0.0, 6e-3) * np.ones_like(z) for n, p in PLACES.items()}
+    maps = {n: cloud(x, 1.3 * p, 6e-3) * cloud(y, 0.0, 6e-3) * np.ones_like(z) for n, p in PLACES.items()}
     rows = []
     for name in names:
         machine = load_scanner(name)
@@ -92,8 +92,8 @@ def check(rows):
     for b0, read, wanted, mm, wanted_mm in rows:
         print(f"{b0:.3f} T: readout {read:+.4f} px ({wanted:+.4f}), slice {mm:+.4f} mm ({wanted_mm:+.4f})")
     # Centres of mass of clouds of 1.5 pixels; the slice's profile is symmetric, its ramps sampled at 0.8 mm.
-    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=0.02)
-    np.testing.assert_allclose(rows[:, 3], rows[:, 4], atol=0.03)
+    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=5e-3)
+    np.testing.assert_allclose(rows[:, 3], rows[:, 4], atol=5e-3)
 
 
 def test_readout_and_slice():
@@ -112,10 +112,10 @@ def test_readout_and_slice_at_every_field():
 def test_phase_direction_of_an_echo_planar_scan():
     rows = measure_echo_planar(("ideal-3t",))
     print(rows)
-    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=0.02)
+    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=5e-3)
 
 
 @pytest.mark.slow
 def test_phase_direction_at_every_field():
     rows = measure_echo_planar()
-    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=0.02)
+    np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=5e-3)

@@ -1,8 +1,8 @@
 """The geometry factor of parallel imaging with a simulated array: noise of many images against closed forms.
 
 SENSE (Pruessmann 1999): g_i = sqrt([(S^H Psi^-1 S)^-1]_ii [S^H Psi^-1 S]_ii), with S the sensitivities
-(coils, aliases) where the reconstruction expects signal. An image that is accelerated R times has g sqrt(R) times
-the noise of the full one.
+(coils, aliases) where the reconstruction expects signal. An image that is accelerated R times has g sqrt(R)
+times the noise of the full one.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ def measure(acceleration, method, images):
     first = source.noisy(0)
     clean = source.clean(first)
     strength = reconstruct(apart(first, clean), options).data[:, :, 0]
-    inside = strength > 0.5 * strength.max()
     mapped = g_factor(apart(first, clean), options).data[:, :, 0]
     expected = closed_form(sensitivities(source), source.covariance, acceleration, mapped > 0)
+    inside = (strength > 0.3 * strength.max()) & (mapped > 0)
     return spread(source, options, images) / np.sqrt(acceleration), expected, mapped, inside
 
 

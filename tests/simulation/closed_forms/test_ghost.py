@@ -75,7 +75,7 @@ def measure_delay(delays=(2e-6,)):
 
 
 def measure_phase(lengths=(2e-3,), decay=12e-6):
-    """Per amplitude of a homogeneous eddy current [m]: ghost (mean, range), expected, left after correction."""
+    """Per amplitude of a B0 eddy current [m]: ghost (mean, range), expected, left after correction."""
     rows = []
     for a in lengths:
         eddy = EddyCurrent(source=0, target=None, amplitude=a, time_constant=decay)

@@ -3,8 +3,8 @@
 With sigma per real component and n equal, uncorrelated coils: without signal the mean is
 sqrt(2) Gamma(n + 1/2) / Gamma(n) sigma; with a signal A (root sum of squares) it is
 sqrt(pi / 2) L_(1/2)^(n-1)(-A^2 / (2 sigma^2)) sigma, and the mean square is A^2 + 2 n sigma^2. Correlated
-coils, lambda_i the eigenvalues of their covariance, keep the mean square 2 sum lambda_i, but the square has the
-variance 4 sum lambda_i^2 instead of 4 n: as if there were n' = (sum lambda)^2 / sum lambda^2 coils.
+coils, lambda_i the eigenvalues of their covariance, keep the mean square 2 sum lambda_i, but the square has
+the variance 4 sum lambda_i^2 instead of 4 n: as if there were n' = (sum lambda)^2 / sum lambda^2 coils.
 """
 
 from __future__ import annotations
