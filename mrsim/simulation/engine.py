@@ -87,7 +87,7 @@ def simulate(
         receiver = maps.receiver(obj.placed, head, scanner, options.channels)
     else:
         receiver = maps.uniform_receiver(obj.placed)
-    played = played_readouts(sequence, line, system, prescription, scanner.f0)
+    line, played = played_readouts(sequence, line, system, prescription, scanner.f0)
     events = _events(sequence, session, motion)
     signal, report = noiseless_signal(
         line, obj, receiver, scanner, options, readouts=played, scale=scale, offset=offset,

@@ -45,12 +45,20 @@ class Movement:
 
 def played_readouts(
     sequence: Sequence, line: Timeline, system: GradientSystem, prescription: Prescription, f0: float
-) -> Readouts:
-    """Readouts as a gradient system plays them; the nominal ones where it is perfect."""
+) -> tuple[Timeline, Readouts]:
+    """Timeline and readouts as a gradient system plays them; the nominal ones where it is perfect.
+
+    Homogeneous fields (eddy currents) go into the phases of pulses and receiver: in the frame that turns with
+    them spins see none, whatever paths their coherences take.
+    """
     if not system.changes_waveforms and not system.concomitant:
-        return line.readouts
+        return line, line.readouts
     moments = PlayedMoments(sequence, system, prescription.rotation)
-    return readouts_of(sequence, follow(sequence, moments), moments, f0)
+    path = follow(sequence, moments)
+    found = readouts_of(sequence, path, moments, f0)
+    found.base[:, HOMOGENEOUS] = moments.at_block_start[sequence.adc_blocks[found.adc], HOMOGENEOUS]
+    turned = line.train.phase - 2 * np.pi * path.moment[:, HOMOGENEOUS]
+    return replace(line, train=replace(line.train, phase=turned)), found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,9 +208,9 @@ def _waves(scan: _Scan, window: Window, orders: tuple[int, ...]) -> dict[int, np
     """
     found = {}
     grid, unit = _window_grid(scan.obj.placed.grid, window), scan.line.unit
-    x, y, z = (unit[i] * grid.axis(i) for i in range(3))
-    turns = (y[:, None, None] + z[None, :, None] + x[None, None, :]).reshape(-1)
-    turns = turns + window.df * scan.line.unit_time
+    # Crushers dephase by where the gradients put a voxel.
+    seen = scan.obj.coordinate_along(unit @ scan.scale)[window.part] + unit @ scan.offset
+    turns = seen.reshape(-1) + window.df * scan.line.unit_time
     direction = scan.chosen.direction if scan.chosen is not None else np.zeros(3)
     across = unit - (unit @ direction) * direction
     for order in orders:
