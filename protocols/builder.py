@@ -46,7 +46,7 @@ def build(protocol: Protocol, scanner: Scanner, *, noise_samples: int = NOISE_SA
     scanner : Scanner
         Limits, rasters, field and RF-spoiling habit.
     noise_samples : int
-        Length of the noise measurement at the start.
+        Length of the noise measurement at the start; 0 plays none.
 
     Returns
     -------

@@ -15,7 +15,9 @@ from .selection import slice_groups
 
 
 def add_noise_scan(composer: Composer, plan: ReadoutPlan, samples: int) -> None:
-    """Noise measurement: an ADC block without RF and gradients, labelled NOISE."""
+    """Noise measurement: an ADC block without RF and gradients, labelled NOISE; nothing for no samples."""
+    if samples == 0:
+        return
     limits = composer.scanner.gradients
     delay = up(max(limits.adc_dead_time, limits.rf_raster), limits.rf_raster)
     adc = composer.adc(num=samples, dwell=plan.dwell, delay=delay)

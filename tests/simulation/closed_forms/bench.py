@@ -109,7 +109,7 @@ def scan(
     scanner: Scanner = IDEAL,
     options: SimulationOptions = PERFECT,
     gradients: GradientSystem | None = None,
-    noise_samples: int = 64,
+    noise_samples: int = 0,
     seed: int = 0,
     **simulation: object,
 ) -> Scan:
