@@ -58,7 +58,27 @@ def played_readouts(
     found = readouts_of(sequence, path, moments, f0)
     found.base[:, HOMOGENEOUS] = moments.at_block_start[sequence.adc_blocks[found.adc], HOMOGENEOUS]
     turned = line.train.phase - 2 * np.pi * path.moment[:, HOMOGENEOUS]
-    return replace(line, train=replace(line.train, phase=turned)), found
+    return replace(line, train=replace(line.train, phase=turned), path=path), found
+
+
+def _with_mean_maxwell(
+    line: Timeline, obj: ScannedObject, readouts: Readouts
+) -> tuple[ScannedObject, Readouts]:
+    """Maxwell terms of a balanced sequence: their mean is off-resonance, which makes the steady state."""
+    if not line.balanced or obj.maxwell is None:
+        return obj, readouts
+    gained = np.diff(line.path.moment[:, MAXWELL:], axis=0)
+    rate = np.median(gained / np.diff(line.path.center)[:, None], axis=0)
+    base = readouts.base.copy()
+    base[:, MAXWELL:] -= rate * readouts.tau[:, None]
+    offsets = []
+    for p, course in enumerate(readouts.offsets):
+        dwell = readouts.dwell[np.argmax(readouts.pattern == p)]
+        own = course.copy()
+        own[:, MAXWELL:] -= rate * dwell * np.arange(len(course))[:, None]
+        offsets.append(own)
+    df = (obj.df + np.tensordot(rate, obj.maxwell, axes=1)).astype(np.float32)
+    return replace(obj, df=df), replace(readouts, base=base, offsets=tuple(offsets))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,12 +153,13 @@ def noiseless_signal(
     list of complex64 arrays (coils, J), one per readout, for M0 = 1 A/m;
     dict with ranks and relative errors of the compressions.
     """
+    obj, readouts = _with_mean_maxwell(line, obj, readouts or line.readouts)
     grid = obj.placed.grid
     corners = np.array([[x, y, z] for x in grid.axis(0)[[0, -1]] for y in grid.axis(1)[[0, -1]]
                         for z in grid.axis(2)[[0, -1]]])  # fmt: skip
     shift = np.array([maps.tissue_shift(t, scanner.f0) for t in obj.tissues])
     scan = _Scan(
-        line=line, obj=obj, readouts=readouts or line.readouts,
+        line=line, obj=obj, readouts=readouts,
         scale=np.eye(3) if scale is None else scale, offset=np.zeros(3) if offset is None else offset,
         movement=movement, weighting=weighting, options=options,
         shift=shift if options.chemical_shift else 0.0 * shift, chosen=selection_of(line.shapes, corners),
