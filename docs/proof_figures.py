@@ -136,7 +136,7 @@ def ringing():
     axes[1].set(xlabel="place [px]", title="point, by window", ylim=(0, 1.05))
     axes[1].legend(frameon=False, fontsize=8)
     found = {name: test_ringing.width(*values) for name, values in spreads.items()}
-    wanted = {name: test_ringing.WINDOWS[name][1] for name in found}
+    wanted = {name: test_ringing.WINDOWS[name][2] for name in found}
     table("windows: FWHM found, table", [(found[n], wanted[n]) for n in found])
     axes[2].plot([1.1, 2.1], [1.1, 2.1], color="k", lw=1)
     for n, (name, value) in enumerate(found.items()):
