@@ -212,6 +212,19 @@ def _pulse_train(
     return train, shapes
 
 
+def _after_saturation(line: Timeline) -> np.ndarray:
+    """Pulses (P,) before which a saturation was spoiled beyond the reach of all readouts.
+
+    What it left across is dephased wherever the path goes before the next gap, which is judged by itself.
+    """
+    readouts = line.readouts
+    reach = np.abs(readouts.base[:, :3]).max()
+    reach += max(float(np.abs(pattern[:, :3]).max(initial=0.0)) for pattern in readouts.offsets)
+    spoiler = np.linalg.norm(np.diff(line.path.moment[:, :3], axis=0), axis=1)
+    saturates = np.array([use == "saturation" for use in line.path.use[:-1]], bool)
+    return np.concatenate([[False], saturates & (spoiler > 2 * reach)])
+
+
 def spoiling_error(line: Timeline, t2: np.ndarray, share: np.ndarray) -> float:
     """Largest share of transverse magnetization that really waits at an excitation taken to find none.
 
@@ -226,7 +239,7 @@ def spoiling_error(line: Timeline, t2: np.ndarray, share: np.ndarray) -> float:
     UnsupportedSequenceError
         If it exceeds the limit: gradients that neither rewind nor spoil evenly at a short repetition time.
     """
-    assumed = line.fresh & (np.arange(line.fresh.size) > 0)
+    assumed = line.fresh & (np.arange(line.fresh.size) > 0) & ~_after_saturation(line)
     if not assumed.any():
         return 0.0
     shortest = float(line.gap[assumed].min())
