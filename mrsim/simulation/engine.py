@@ -17,7 +17,7 @@ from protocols import Prescription, Scanner, Sequence
 from . import artifacts, maps
 from .gradients import GradientSystem
 from .kspace.diffusing import Weighting
-from .kspace.displacement import displaced
+from .kspace.displacement import as_encoded, linear_part, with_maxwell, with_reached
 from .kspace.path import Readouts
 from .kspace.signal import Movement, noiseless_signal, played_readouts
 from .kspace.train import Timeline, timeline
@@ -81,7 +81,14 @@ def simulate(
     line = timeline(sequence, f0=scanner.f0)
     system = scanner_gradients(scanner) if gradients is None else gradients
     obj = scan_object(phantom, prescription, scanner, session, options)
-    obj, scale, offset = displaced(obj, system, prescription, scanner.f0)
+    scale, offset, linear = linear_part(system.field, obj, prescription)
+    if system.field is not None and not linear:
+        if options.exact_distortion:
+            obj = with_reached(obj, system.field, prescription)
+        else:
+            obj = as_encoded(obj, phantom, system.field, prescription, scanner, session)
+    if system.concomitant:
+        obj = with_maxwell(obj, scanner.f0)
     head = maps.Head.of(obj.placed)
     if options.coils:
         receiver = maps.receiver(obj.placed, head, scanner, options.channels)
@@ -155,10 +162,12 @@ def _with_silence(
     sequence: Sequence, line: Timeline, signal: list[np.ndarray], unit: np.float32, channels: int
 ) -> list[np.ndarray]:
     """Scaled signal of every ADC event; a readout before the first pulse hears nothing."""
+    for samples in signal:
+        samples *= unit  # in place: raw data may be most of the memory
     heard = dict(zip(line.readouts.adc.tolist(), signal, strict=True))
     events = [sequence.adc_events[int(sequence.adc[b]) - 1] for b in sequence.adc_blocks]
     return [
-        heard[i] * unit if i in heard else np.zeros((channels, event.num), np.complex64)
+        heard[i] if i in heard else np.zeros((channels, event.num), np.complex64)
         for i, event in enumerate(events)
     ]
 
@@ -198,5 +207,5 @@ def add_noise(
         samples = data[start].shape[1]
         noise = draw_noise(rng, covariance, stop - start, samples, 1.0 / dwell[start])
         for i in range(start, stop):
-            data[i] = data[i] + noise[i - start]
+            data[i] += noise[i - start]
         start = stop

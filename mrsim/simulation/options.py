@@ -16,6 +16,8 @@ class SimulationOptions:
     b0, b1, coils, noise : switch off-resonance, transmit field, receive array, receiver noise;
     chemical_shift : whether tissues have theirs;  slice_profile : whether selective pulses have their
     profile, or the box of its half maxima (k-space engine);
+    exact_distortion : whether voxels are transformed from where nonlinear gradients put them (a NUFFT for
+    every image), or the object is resampled to there once (trilinear, as a turned head is);
     threads : of the phase graphs, None = all cores; the result does not depend on it.
     """
 
@@ -29,6 +31,7 @@ class SimulationOptions:
     noise: bool = True
     chemical_shift: bool = True
     slice_profile: bool = True
+    exact_distortion: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:

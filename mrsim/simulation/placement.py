@@ -7,6 +7,7 @@ resampled trilinearly at the phantom's own spacing, with a grid origin that is n
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from protocols import Prescription
 
 from .kspace.encode import Grid
 
+_DISPLACED = 15e-3
+"""Room around a displaced object [m]."""
 _ALIGNED = 1e-6
 """Axes count as coinciding when their direction cosines differ by less (0.2 micrometre over a head)."""
 
@@ -64,24 +67,40 @@ class Pose:
         return full
 
 
+class Displacement(ABC):
+    """What gradients that are not linear do to space: places as encoded, and where the object really is."""
+
+    @abstractmethod
+    def shift(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """Real minus encoded place (3, phase, slice, read) [m] on a tensor grid (read, phase, slice)."""
+
+    @abstractmethod
+    def volume(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """Real volume over the encoded one, (phase, slice, read)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlacedPhantom:
     """A phantom in the logical frame of a scan.
 
     fractions : (tissue, phase, slice, read) float32 on ``grid``;  brain : (phase, slice, read) likewise;
-    to_world : (4, 4) logical coordinates -> world [m].
+    to_world : (4, 4) logical coordinates -> world [m];  displacement : where the object really is of which
+    gradients that are not linear make the grid's points, None = there.
     """
 
     fractions: np.ndarray
     brain: np.ndarray
     grid: Grid
     to_world: np.ndarray
+    displacement: Displacement | None = None
 
     def coordinates(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
         """World coordinates (phase, slice, read, 3) [m] of a tensor grid of ``axes`` (read, phase, slice)."""
         read, phase, part = axes
         p, s, r = np.meshgrid(phase, part, read, indexing="ij")
         logical = np.stack([r, p, s], axis=-1)
+        if self.displacement is not None:
+            logical = logical + np.moveaxis(self.displacement.shift(axes), 0, -1)
         return np.asarray(logical @ self.to_world[:3, :3].T + self.to_world[:3, 3])
 
 
@@ -109,8 +128,36 @@ def _gather(source: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
                 out[i, j, k] = low * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
 
 
-def _gather_occupied(source: np.ndarray, matrix: np.ndarray, out: np.ndarray) -> None:
-    """Sample ``source``, padded by one empty voxel, into the part of ``out`` (zeros) that it can reach."""
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _gather_shifted(source: np.ndarray, m: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
+    """As `_gather`, at points moved by ``shift`` (3, i, j, k) in voxels of the source."""
+    nx, ny, nz = source.shape
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                x = m[0, 0] * i + m[0, 1] * j + m[0, 2] * k + m[0, 3] + shift[0, i, j, k]
+                y = m[1, 0] * i + m[1, 1] * j + m[1, 2] * k + m[1, 3] + shift[1, i, j, k]
+                z = m[2, 0] * i + m[2, 1] * j + m[2, 2] * k + m[2, 3] + shift[2, i, j, k]
+                if x <= 0 or y <= 0 or z <= 0 or x >= nx - 1 or y >= ny - 1 or z >= nz - 1:
+                    out[i, j, k] = 0.0
+                    continue
+                a, b, c = int(x), int(y), int(z)
+                fx, fy, fz = x - a, y - b, z - c
+                v00 = source[a, b, c] * (1 - fz) + source[a, b, c + 1] * fz
+                v01 = source[a, b + 1, c] * (1 - fz) + source[a, b + 1, c + 1] * fz
+                v10 = source[a + 1, b, c] * (1 - fz) + source[a + 1, b, c + 1] * fz
+                v11 = source[a + 1, b + 1, c] * (1 - fz) + source[a + 1, b + 1, c + 1] * fz
+                low = v00 * (1 - fy) + v01 * fy
+                out[i, j, k] = low * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
+
+
+def _gather_occupied(
+    source: np.ndarray, matrix: np.ndarray, out: np.ndarray, shift: np.ndarray | None = None
+) -> None:
+    """Sample ``source``, padded by one empty voxel, into the part of ``out`` (zeros) that it can reach.
+
+    ``shift`` (3, *out) moves the points, in voxels of the source.
+    """
     hits = [np.flatnonzero(source.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     if not hits[0].size:
         return
@@ -118,14 +165,19 @@ def _gather_occupied(source: np.ndarray, matrix: np.ndarray, out: np.ndarray) ->
     reach = [(int(h[0]), int(h[-1]) + 2) for h in hits]
     corners = np.array([[x, y, z, 1.0] for x in reach[0] for y in reach[1] for z in reach[2]])
     index = (corners @ np.linalg.inv(matrix).T)[:, :3]
-    low = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
-    high = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, out.shape)
+    room = 0 if shift is None else int(np.ceil(1.5 * float(np.abs(shift).max())))
+    low = np.maximum(np.floor(index.min(axis=0)).astype(int) - room, 0)
+    high = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1 + room, out.shape)
     if (high <= low).any():
         return
     shifted = matrix.copy()
     shifted[:3, 3] += matrix[:3, :3] @ low
     part = out[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-    _gather(np.pad(source, 1), shifted, part)
+    if shift is None:
+        _gather(np.pad(source, 1), shifted, part)
+        return
+    moved = shift[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    _gather_shifted(np.pad(source, 1), shifted, moved, part)
 
 
 def _occupied(fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,8 +193,9 @@ def _occupied(fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def place(
-    phantom: Phantom, prescription: Prescription, pose: Pose, *, brain: np.ndarray | None = None
-) -> PlacedPhantom:
+    phantom: Phantom, prescription: Prescription, pose: Pose, *, brain: np.ndarray | None = None,
+    displacement: Displacement | None = None,
+) -> PlacedPhantom:  # fmt: skip
     """Put a phantom into the logical frame of a scan.
 
     Parameters
@@ -154,6 +207,8 @@ def place(
         Head to world.
     brain : bool array (x, y, z), optional
         Brain mask on the phantom's grid; the phantom's own by default.
+    displacement : Displacement, optional
+        Puts the object where gradients encode it: maps are resampled and scaled by the change of volume.
 
     Returns
     -------
@@ -174,9 +229,9 @@ def place(
     signed_permutation = np.array_equal(np.abs(nearest).sum(axis=0), np.ones(3)) and np.array_equal(
         np.abs(nearest).sum(axis=1), np.ones(3)
     )
-    if signed_permutation and np.abs(direction - nearest).max() < _ALIGNED:
+    if displacement is None and signed_permutation and np.abs(direction - nearest).max() < _ALIGNED:
         return _aligned(phantom, mask, to_logical, nearest.astype(int), spacing, low, high, to_world)
-    return _resampled(phantom, mask, to_logical, spacing, low, high, to_world)
+    return _resampled(phantom, mask, to_logical, spacing, low, high, to_world, displacement)
 
 
 def _aligned(
@@ -209,15 +264,16 @@ def _aligned(
 
 def _resampled(
     phantom: Phantom, mask: np.ndarray, to_logical: np.ndarray, spacing: np.ndarray,
-    low: np.ndarray, high: np.ndarray, to_world: np.ndarray,
+    low: np.ndarray, high: np.ndarray, to_world: np.ndarray, displacement: Displacement | None,
 ) -> PlacedPhantom:  # fmt: skip
     """Trilinear resampling onto a cubic grid of the phantom's finest spacing."""
     h = float(spacing.min())
+    margin = 0.0 if displacement is None else _DISPLACED
     corners = np.array([[x, y, z, 1.0] for x in (low[0] - 1, high[0] + 1) for y in (low[1] - 1, high[1] + 1)
                         for z in (low[2] - 1, high[2] + 1)])  # fmt: skip
     logical = (corners @ to_logical.T)[:, :3]
-    first = logical.min(axis=0)
-    shape = np.ceil((logical.max(axis=0) - first) / h).astype(int) + 1
+    first = logical.min(axis=0) - margin
+    shape = np.ceil((logical.max(axis=0) + margin - first) / h).astype(int) + 1
     grid = Grid(
         shape=(int(shape[0]), int(shape[1]), int(shape[2])),
         spacing=(h, h, h),
@@ -231,9 +287,16 @@ def _resampled(
     matrix = np.linalg.solve(to_logical, index_to_logical)
     # One empty voxel around the maps, so that tissue at the edge of the array fades as everywhere else.
     matrix[:3, 3] += 1.0
+    shift = None
+    if displacement is not None:
+        axes = (grid.axis(0), grid.axis(1), grid.axis(2))
+        per_metre = np.linalg.inv(to_logical[:3, :3])
+        shift = np.tensordot(per_metre, displacement.shift(axes), axes=1).astype(np.float32)
     maps = np.zeros((len(phantom.tissues), *grid.array_shape), np.float32)
     for source, out in zip(phantom.fractions, maps, strict=True):
-        _gather_occupied(source, matrix, out)
+        _gather_occupied(source, matrix, out, shift)
     brain = np.zeros(grid.array_shape, np.float32)
-    _gather_occupied(mask.astype(np.float32), matrix, brain)
-    return PlacedPhantom(fractions=maps, brain=brain, grid=grid, to_world=to_world)
+    _gather_occupied(mask.astype(np.float32), matrix, brain, shift)
+    if displacement is not None:
+        maps *= displacement.volume(axes).astype(np.float32)
+    return PlacedPhantom(fractions=maps, brain=brain, grid=grid, to_world=to_world, displacement=displacement)

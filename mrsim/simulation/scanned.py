@@ -46,12 +46,30 @@ class ScannedObject:
         x, y, z = (direction[i] * grid.axis(i) for i in range(3))
         return np.asarray(y[:, None, None] + z[None, :, None] + x[None, None, :], dtype=np.float32)
 
-    def maxwell_in(self, part: tuple[slice, slice, slice]) -> np.ndarray:
-        """Maxwell maps of a part of the grid, (4, voxels), or (0, voxels) where there are none [m^2/Hz]."""
-        if self.maxwell is None:
-            count = int(np.prod([s.stop - s.start for s in part]))
-            return np.zeros((0, count), np.float32)
-        return np.ascontiguousarray(self.maxwell[(slice(None), *part)]).reshape(4, -1)
+    def deviation_maps(self, part: tuple[slice, slice, slice], terms: int) -> np.ndarray:
+        """Maps of the deviations on a part of the grid, (7, voxels), or (0, voxels) for no terms.
+
+        Four Maxwell maps [m^2/Hz] and the coordinates along (read, phase, slice) [m].
+        """
+        shape = tuple(s.stop - s.start for s in part)
+        out = np.zeros((terms, *shape), np.float32)
+        if terms:
+            if self.maxwell is not None:
+                out[:4] = self.maxwell[(slice(None), *part)]
+            grid = self.placed.grid
+            out[4] = grid.axis(0)[part[2]]
+            out[5] = grid.axis(1)[part[0], None, None]
+            out[6] = grid.axis(2)[None, part[1], None]
+        return out.reshape(terms, int(np.prod(shape)))
+
+    def largest_deviation_maps(self) -> np.ndarray:
+        """Largest absolute value of each of the seven maps, (7,)."""
+        grid = self.placed.grid
+        largest = np.zeros(7)
+        if self.maxwell is not None:
+            largest[:4] = np.abs(self.maxwell).reshape(4, -1).max(axis=1)
+        largest[4:] = [np.abs(grid.axis(i)).max() for i in range(3)]
+        return largest
 
 
 def merge_alike(phantom: Phantom, b0: float) -> tuple[Phantom, tuple[TissueProperties, ...], np.ndarray]:

@@ -103,6 +103,7 @@ def scan(ctx: StageContext) -> None:
     import numpy as np
 
     from mrsim.simulation import SimulationOptions, simulate, write_ismrmrd
+    from mrsim.simulation.causes import switch_off
     from phantoms import load_phantom
     from protocols import read_seq
 
@@ -120,7 +121,9 @@ def scan(ctx: StageContext) -> None:
         b0=bool(o["b0"]),
         b1=bool(o["b1"]),
         noise=bool(o["noise"]) and ctx.key["session"] != TRUTH_SESSION,
+        threads=1,
     )
+    scanner, session, options = switch_off(o["off"], scanner=scanner, session=session, options=options)
     raw = simulate(head, played, scanner, prescription, rng=ctx.rng, session=session, options=options)
     write_ismrmrd(ctx.out_dir / "raw.h5", raw)
     recipe = {**raw.recipe, "center_m": np.asarray(prescription.center).tolist()}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 LABEL = re.compile(r"[0-9A-Za-z]{1,32}")
 STUDY_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
@@ -161,7 +161,21 @@ class SimulationSection(Section):
     tolerance: float = Field(
         default=1e-3, gt=0, le=0.1, description="relative error of k-space that compression may leave"
     )
+    off: tuple[Line, ...] = Field(
+        default=(), strict=False, description="imperfections switched off on every scanner, by cause"
+    )
     keep_raw: bool = Field(default=False, description="keep the raw data after they were reconstructed")
+
+    @field_validator("off")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Causes must exist."""
+        from mrsim.simulation.causes import CAUSES
+
+        unknown = [name for name in names if name not in CAUSES]
+        if unknown:
+            raise ValueError(f"unknown cause {unknown[0]!r}; known are {', '.join(CAUSES)}")
+        return names
 
 
 class ReconOverride(Section):

@@ -17,8 +17,6 @@ from .pulses import Bins
 
 SPOILED = 1_000_000_000
 """Shift of an interval that leaves no transverse magnetization."""
-_DROP = 1e-7
-"""States below this share of M0 at the top of the graph are dropped: far under float32 of the raw data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +172,7 @@ def _graph(
 
 def histories(
     train: PulseTrain, matrices: np.ndarray, offsets: np.ndarray, bins: Bins, *, max_states: int = 256,
-    after: np.ndarray | None = None, beside: tuple[int, ...] = (0,),
+    after: np.ndarray | None = None, beside: tuple[int, ...] = (0,), drop: float = 1e-7,
 ) -> np.ndarray:  # fmt: skip
     """Transverse signal state right after pulses, for every bin.
 
@@ -196,6 +194,8 @@ def histories(
         Pulses after which the state is wanted; all by default.
     beside : tuple of int
         Orders wanted, relative to that of the echo path.
+    drop : float
+        States below this share of M0 at the top of the graph are dropped.
 
     Returns
     -------
@@ -220,6 +220,6 @@ def histories(
     _graph(
         train.shape.astype(np.int64), train.phase.astype(float), train.interval.astype(np.int64),
         train.order.astype(np.int64), train.shifts.astype(np.int64), slot, np.asarray(beside, np.int64), matrices, offsets,
-        dec_p, dec_m, dec_z, recovery, turn, echo, _DROP, out,
+        dec_p, dec_m, dec_z, recovery, turn, echo, drop, out,
     )  # fmt: skip
     return out[..., 0] if len(beside) == 1 else out

@@ -12,6 +12,8 @@ from numba import njit
 from .encode import Grid, TensorEncoder, nonuniform, nufft
 from .path import Readouts
 
+_WASTE = 6.0
+"""Lines of the tensor grids over lines wanted, above which a NUFFT is cheaper."""
 _TRACKS = 8
 """Distinct courses along the readout axis that are still transformed as tensor grids, one by one."""
 
@@ -22,14 +24,14 @@ class Group:
 
     members : indices of the readouts;  variant : (members,) which timing and course each has;
     since_rf, tau : (variants, J) time since the pulse's end and tau of each sample [s];
-    pattern : (variants,) course along the readout.
+    course : (variants,) number of the course of deviations along the readout.
     """
 
     members: np.ndarray
     variant: np.ndarray
     since_rf: np.ndarray
     tau: np.ndarray
-    pattern: np.ndarray
+    course: np.ndarray
 
 
 def cluster(values: np.ndarray, tolerance: float) -> np.ndarray:
@@ -41,7 +43,7 @@ def cluster(values: np.ndarray, tolerance: float) -> np.ndarray:
 
 
 def readout_groups(
-    readouts: Readouts, members: np.ndarray, since_rf: np.ndarray, kind: np.ndarray, *, courses: bool
+    readouts: Readouts, members: np.ndarray, since_rf: np.ndarray, kind: np.ndarray, courses: np.ndarray
 ) -> list[Group]:
     """Group readouts of equal sampling.
 
@@ -54,8 +56,8 @@ def readout_groups(
         First sample minus the end of the pulse that acts on them [s].
     kind : int array (m,)
         Further distinction (diffusion weighting).
-    courses : bool
-        Whether the course along the readout changes the modulation (Maxwell terms).
+    courses : int array (R,)
+        Number of the course that the modulation takes along each readout.
     """
     sizes = np.array([o.shape[0] for o in readouts.offsets])[readouts.pattern[members]]
     key = np.stack(
@@ -68,13 +70,13 @@ def readout_groups(
         own = np.flatnonzero(which == g)
         chosen = members[own]
         time = readouts.dwell[chosen[0]] * np.arange(int(sizes[own[0]]))
-        course = readouts.pattern[chosen] if courses else np.zeros(chosen.size)
+        course = courses[chosen]
         timing = np.stack([np.round(since_rf[own], 8), np.round(readouts.tau[chosen], 8), course], axis=1)
         kinds, first, variant = np.unique(timing, axis=0, return_index=True, return_inverse=True)
         found.append(
             Group(
                 members=chosen, variant=variant.reshape(-1), since_rf=kinds[:, :1] + time,
-                tau=kinds[:, 1:2] + time, pattern=readouts.pattern[chosen[first]],
+                tau=kinds[:, 1:2] + time, course=courses[chosen[first]],
             )
         )  # fmt: skip
     return found
@@ -125,8 +127,7 @@ class _Track:
 class TensorGroup(Encoder):
     """Readouts along the read axis: three matrix products per course along it."""
 
-    def __init__(self, grid: Grid, k: list[np.ndarray], track: np.ndarray) -> None:
-        tolerance = 1e-3 / max(s * n for s, n in zip(grid.spacing, grid.shape, strict=True))
+    def __init__(self, grid: Grid, k: list[np.ndarray], track: np.ndarray, tolerance: float) -> None:
         self._tracks = []
         for t in np.unique(track):
             member = np.flatnonzero(track == t)
@@ -135,7 +136,8 @@ class TensorGroup(Encoder):
             k_slice, column = _unique(first[:, 2], tolerance)
             tensor = TensorEncoder.build(grid, k[member[0]][:, 0], k_phase, k_slice)
             self._tracks.append(_Track(tensor=tensor, member=member, row=row, column=column))
-        self._work = [t.tensor.buffers() for t in self._tracks]
+        self.cost = sum(t.tensor.phase.shape[0] * t.tensor.partition.shape[0] for t in self._tracks)
+        self._work = [t.tensor.buffers() for t in self._tracks] if self.cost < _WASTE * len(k) else []
         self._shape = (len(k), k[0].shape[0])
 
     def energy(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,14 +160,14 @@ class TensorGroup(Encoder):
 class NonuniformGroup(Encoder):
     """Readouts anywhere in k-space: a NUFFT, of type 2 from the grid or type 3 from displaced voxels."""
 
-    def __init__(self, grid: Grid, k: np.ndarray, reached: np.ndarray | None) -> None:
-        self._grid, self._k, self._reached = grid, k.reshape(-1, 3), reached
+    def __init__(self, grid: Grid, k: np.ndarray, reached: np.ndarray | None, eps: float = 1e-5) -> None:
+        self._grid, self._k, self._reached, self._eps = grid, k.reshape(-1, 3), reached, max(eps, 1e-6)
         self._shape = k.shape[:2]
 
     def _transform(self, image: np.ndarray) -> np.ndarray:
         if self._reached is None:
-            return nufft(image, self._grid, self._k).reshape(self._shape)
-        return nonuniform(image, self._grid, self._reached, self._k).reshape(self._shape)
+            return nufft(image, self._grid, self._k, eps=self._eps).reshape(self._shape)
+        return nonuniform(image, self._grid, self._reached, self._k, eps=self._eps).reshape(self._shape)
 
     def energy(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Encoder.energy`."""
@@ -177,7 +179,9 @@ class NonuniformGroup(Encoder):
         out[:, coil] += curve * self._transform(image)
 
 
-def encoder_of(grid: Grid, k: list[np.ndarray], reached: np.ndarray | None) -> Encoder:
+def encoder_of(
+    grid: Grid, k: list[np.ndarray], reached: np.ndarray | None, *, tolerance: float = 1e-3
+) -> Encoder:
     """Encoder of some readouts.
 
     Parameters
@@ -187,13 +191,18 @@ def encoder_of(grid: Grid, k: list[np.ndarray], reached: np.ndarray | None) -> E
         Spatial frequencies of each readout [1/m].
     reached : array (3, phase, slice, read) or None
         Where the gradient coils' fields put each voxel [m]; None = where it is.
+    tolerance : float
+        Relative error that taking neighbouring k as equal may leave.
     """
     if reached is None:
-        tolerance = 1e-3 / max(s * n for s, n in zip(grid.spacing, grid.shape, strict=True))
-        straight = max(float(np.ptp(x[:, 1:], axis=0).max()) for x in k) < tolerance
+        # Largest error of a phase at the edge of the object, uniform over +-step.
+        step = tolerance / (np.pi * max(s * n for s, n in zip(grid.spacing, grid.shape, strict=True)))
+        straight = max(float(np.ptp(x[:, 1:], axis=0).max()) for x in k) < 2 * step
         ends = np.stack([np.concatenate([x[0, :1], x[-1, :1], x[x.shape[0] // 3, :1]]) for x in k])
-        _, track = np.unique(np.rint(ends / (4 * tolerance)), axis=0, return_inverse=True)
+        _, track = np.unique(np.rint(ends / (2 * step)), axis=0, return_inverse=True)
         track = track.reshape(-1)
         if straight and track.max() < _TRACKS:
-            return TensorGroup(grid, k, track)
-    return NonuniformGroup(grid, np.stack(k), reached)
+            found = TensorGroup(grid, k, track, 2 * step)
+            if found.cost < _WASTE * len(k):
+                return found
+    return NonuniformGroup(grid, np.stack(k), reached, min(0.1 * tolerance, 1e-3))

@@ -23,7 +23,9 @@ class Played:
     """A train of pulses as it acts on one class of spins.
 
     train : the pulses that act;  shapes : waveforms that its indices mean;  direction : (3,) of positions;
-    unit_time : time that one coherence order takes to dephase off resonance [s].
+    unit_time : time that one coherence order takes to dephase off resonance [s];
+    drop : share of M0 below which the highest orders are dropped;
+    longitudinal : shapes of which only what they do to Mz is heard (inversions, saturations).
     """
 
     train: PulseTrain
@@ -32,6 +34,8 @@ class Played:
     max_states: int
     threads: int
     unit_time: float = 0.0
+    drop: float = 1e-7
+    longitudinal: frozenset[int] = frozenset()
 
     def signals(self, bins: Bins, after: np.ndarray, beside: tuple[int, ...] = (0,)) -> np.ndarray:
         """Signal after some pulses, in the sign convention of the raw data, complex (pulses, bins).
@@ -58,7 +62,7 @@ class Played:
             ]  # fmt: skip
             found = histories(
                 train, np.stack([m for m, _ in maps]), np.stack([c for _, c in maps]), some,
-                max_states=self.max_states, after=after, beside=beside,
+                max_states=self.max_states, after=after, beside=beside, drop=self.drop,
             )  # fmt: skip
             found = found.conj().reshape(some.size, len(after), -1)
             # Orders beside the echo path have dephased for longer or less long: taken out here, put back

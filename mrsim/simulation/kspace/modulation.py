@@ -11,7 +11,8 @@ Only the images M(S; x), the object at the instants of the skeleton, are formed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -21,10 +22,14 @@ from .compress import Basis, compress
 from .groups import Group
 from .spins import Species, Table, Window
 
-_VARIANTS, _SAMPLES = 24, 64
-"""Timings and samples along a readout from which its curves are found, at most."""
+_VARIANTS, _ROWS = 24, 384
+"""Timings, and samples of all of them together, from which the curves along readouts are found, at most."""
 _CANDIDATES = 48
-_SPINS, _CHECKS = 384, 128
+_MOST_TERMS = 400
+"""Fourier transforms per coil and group beyond which no more are added."""
+_RARE = 0.05
+"""Weight of an extreme spin over that of one drawn at random."""
+_SPINS, _CHECKS, _CELLS = 2048, 384, 24
 """Spins of the object on which the joint basis is chosen, and on which it is checked."""
 
 
@@ -37,25 +42,45 @@ class Spins:
     weight: np.ndarray
 
 
-def draw_spins(window: Window, species: Species, share: np.ndarray, count: int, seed: int) -> Spins:
-    """Draw spins that stand for a window; ``share`` (tissues,) is the energy of each tissue."""
+def draw_spins(
+    window: Window, species: Species, share: np.ndarray, count: int, seed: int, *, extremes: bool = True
+) -> Spins:
+    """Draw spins that stand for a window; ``share`` (tissues,) is the energy of each tissue.
+
+    With ``extremes`` those of the fields and places are among them, with little weight: they must stay
+    describable, though they are few.
+    """
     rng = np.random.default_rng(seed)  # which spins stand for all; the result stays within the tolerance
     kinds, voxels, weights = [], [], []
     present = [t for t in range(share.size) if share[t] > 0 and window.fractions[t].max() > 0.02]
     for t in present:
         candidates = np.flatnonzero(window.fractions[t] > 0.02)
         energy = window.fractions[t][candidates].astype(float) ** 2
+        energy /= energy.sum()
         part = share[t] / share[present].sum()
         n = max(8, int(count * (0.5 * part + 0.5 / len(present))))
-        chosen = rng.choice(candidates, n, p=energy / energy.sum())
-        # Rare fields and places must stay describable.
-        for values in (window.df, window.b1, window.place):
-            chosen = np.append(chosen, candidates[[values[candidates].argmin(), values[candidates].argmax()]])
+        chance = 0.5 * energy + 0.5 * _even_in(window.df[candidates], energy)
+        drawn = rng.choice(candidates.size, n, p=chance)
+        chosen, weight = candidates[drawn], max(part, 1e-4) / n * energy[drawn] / chance[drawn]
+        if extremes:
+            for values in (window.df, window.b1, window.place):
+                far = candidates[[values[candidates].argmin(), values[candidates].argmax()]]
+                chosen, weight = np.append(chosen, far), np.append(weight, np.full(2, _RARE * part / n))
         for s in np.flatnonzero(species.tissue == t):
             kinds.append(np.full(chosen.size, s))
             voxels.append(chosen)
-            weights.append(np.full(chosen.size, max(part, 1e-4) / chosen.size))
+            weights.append(weight)
     return Spins(species=np.concatenate(kinds), voxel=np.concatenate(voxels), weight=np.concatenate(weights))
+
+
+def _even_in(values: np.ndarray, energy: np.ndarray) -> np.ndarray:
+    """Chances that draw all stretches of the values alike, however few voxels have them."""
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-6:
+        return energy
+    cell = np.minimum(((values - low) / (high - low) * _CELLS).astype(int), _CELLS - 1)
+    inside = np.bincount(cell, energy, minlength=_CELLS)
+    return np.asarray(energy / inside[cell] / np.count_nonzero(inside))
 
 
 def placed_along(window: Window, species: Species, slope: float, spins: Spins) -> np.ndarray:
@@ -147,7 +172,7 @@ def _images(
     tissue : (S,) fraction map of each species;  moved : (S, 2) slope's inverse and shift of the place;
     box : (3,) low, high, width of an ideal profile, or width 0;  attenuation : (A, N), row ``which[S]`` of
     a species or -1;  waves : (W, N), row ``wave_of[S]`` or -1;  values : table (S, B1, df, place, R);  readout : (m,) entry of each instant;
-    decay : (S, m) with PD;  tau : (m,) [s];  maxwell_at : (m, 4).
+    decay : (S, m) with PD;  tau : (m,) [s];  maxwell_at : (m, 7).
     """
     m = tau.size
     total = np.empty(m, np.complex64)
@@ -198,10 +223,10 @@ def _images(
 class Course:
     """What happens along the readouts of a group, apart from the pulses.
 
-    maxwell : (R, 4) Maxwell integrals at the start of each readout;  along : (variants, J, 4) since then.
+    base : (R, 7) deviations at the start of each readout;  along : (variants, J, 7) since then.
     """
 
-    maxwell: np.ndarray
+    base: np.ndarray
     along: np.ndarray
 
 
@@ -283,13 +308,36 @@ def _decays(
     group: Group, course: Course, window: Window, species: Species, spins: Spins, variants: np.ndarray,
     samples: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """Decay, off-resonance and Maxwell phase along readouts for spins, (variants, samples, V)."""
-    since, tau = group.since_rf[np.ix_(variants, samples)], group.tau[np.ix_(variants, samples)]
-    decay = species.decay(since, tau)[..., spins.species]
-    turns = tau[..., None] * window.df[spins.voxel].astype(float)
-    if window.maxwell.size:
-        turns = turns + course.along[np.ix_(variants, samples)] @ window.maxwell[:, spins.voxel]
-    return np.asarray(decay * np.exp(-2j * np.pi * turns), dtype=np.complex64)
+    """Decay, off-resonance and deviations along readouts for spins, complex64 (variants, samples, V)."""
+    at = np.ix_(variants, samples)
+    kind = spins.species
+    out = np.empty((variants.size, samples.size, kind.size), np.complex64)
+    _decay_kernel(
+        group.since_rf[at], group.tau[at], np.ascontiguousarray(course.along[at]),
+        window.df[spins.voxel].astype(float), np.ascontiguousarray(window.maxwell[:, spins.voxel], dtype=float),
+        1.0 / species.t2[kind], species.rate[kind], species.side[kind], species.shift[kind],
+        species.late[kind].astype(float), out,
+    )  # fmt: skip
+    return out
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _decay_kernel(
+    since: np.ndarray, tau: np.ndarray, along: np.ndarray, df: np.ndarray, maps: np.ndarray, r2: np.ndarray,
+    rate: np.ndarray, side: np.ndarray, shift: np.ndarray, late: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Write what happens since the pulse to each spin at each sample; see `Species.decay`."""
+    for i in range(tau.shape[0]):
+        for j in range(tau.shape[1]):
+            t = tau[i, j]
+            for v in range(df.size):
+                time = abs(t) if side[v] == 0 else side[v] * t
+                turns = df[v] * t + shift[v] * (t + late[v])
+                for c in range(maps.shape[0]):
+                    turns += along[i, j, c] * maps[c, v]
+                size = np.float32(math.exp(-since[i, j] * r2[v] - rate[v] * time))
+                angle = np.float32(-2.0 * math.pi * (turns - np.rint(turns)))
+                out[i, j, v] = complex(size * np.cos(angle), size * np.sin(angle))
 
 
 def _even(count: int, most: int) -> np.ndarray:
@@ -302,7 +350,8 @@ def _along_basis(
 ) -> tuple[np.ndarray, np.ndarray, float]:  # fmt: skip
     """Curves along readouts (variants, J, L), coefficients of the spins (L, V), error left."""
     variants, samples = np.arange(len(group.tau)), np.arange(group.tau.shape[1])
-    some_v, some_j = _even(variants.size, _VARIANTS), _even(samples.size, _SAMPLES)
+    some_v = _even(variants.size, _VARIANTS)
+    some_j = _even(samples.size, max(16, _ROWS // some_v.size))
     part = _decays(group, course, window, species, spins, some_v, some_j)
     weight = np.tile(rows[some_j], some_v.size)
     basis: Basis = compress(part.reshape(-1, spins.voxel.size), spins.weight, weight, tolerance)
@@ -324,6 +373,7 @@ def _along_basis(
 def build_modulation(
     group: Group, course: Course, window: Window, species: Species, slope: float, table: Table,
     history: HistoryBasis, share: np.ndarray, rows: np.ndarray, samples: np.ndarray, tolerance: float,
+    limit: float,
 ) -> Modulation:  # fmt: skip
     """Choose the joint basis of a group and its skeleton.
 
@@ -339,9 +389,12 @@ def build_modulation(
     rows, samples : arrays (R,), (J,)
         Signal energy expected in each readout, and along it.
     tolerance : float
-        Relative error that may be left.
+        Relative error that may be left on the spins that choose the basis.
+    limit : float
+        Relative error that may be left on others.
     """
-    spins = draw_spins(window, species, share, _SPINS, 1)
+    count = int(np.clip(np.count_nonzero(window.occupied) // 4, 256, _SPINS))
+    spins = draw_spins(window, species, share, count, 1)
     along, beta, along_error = _along_basis(group, course, window, species, spins, samples, 0.3 * tolerance)
     alpha = history.solve @ _histories(table, course, window, species, slope, spins, history)
     pairs = (alpha[:, None, :] * beta[None, :, :]).reshape(-1, spins.voxel.size)
@@ -350,16 +403,20 @@ def build_modulation(
     energy, vectors = energy[::-1].clip(min=0.0), vectors[:, ::-1]
     left = np.sqrt(np.append(energy.sum() - np.cumsum(energy), 0.0).clip(min=0.0) / max(energy.sum(), 1e-300))
     keep = int(np.argmax(left <= tolerance)) + 1
-    mixing = vectors[:, :keep].reshape(history.curves.shape[1], along.shape[2], keep)
-    readout, variant, sample, solve = _skeleton(group, history, along, mixing, samples)
-    found = Modulation(
-        readout=readout, variant=variant, sample=sample, solve=solve, mixing=mixing, along=along,
-        curves=history.curves, error=0.0,
-    )  # fmt: skip
-    check = draw_spins(window, species, share, _CHECKS, 2)
-    error = _checked(found, group, course, window, species, slope, table, history, check, rows, samples)
-    error = float(np.linalg.norm([error, history.error, along_error]))
-    return Modulation(**{**found.__dict__, "error": error})
+    check = draw_spins(window, species, share, _CHECKS, 2, extremes=False)
+    while True:
+        mixing = vectors[:, :keep].reshape(history.curves.shape[1], along.shape[2], keep)
+        readout, variant, sample, solve = _skeleton(group, history, along, mixing, samples)
+        found = Modulation(
+            readout=readout, variant=variant, sample=sample, solve=solve, mixing=mixing, along=along,
+            curves=history.curves, error=0.0,
+        )  # fmt: skip
+        error = _checked(found, group, course, window, species, slope, table, history, check, rows, samples)
+        error = float(np.linalg.norm([error, history.error, along_error]))
+        if error <= limit or keep >= min(vectors.shape[1], _MOST_TERMS):
+            return replace(found, error=error)
+        # Spins that did not choose the basis are described less well than those that did.
+        keep = min(keep + 1 + keep // 6, vectors.shape[1])
 
 
 def _histories(
@@ -369,7 +426,7 @@ def _histories(
     """Signal at the start of the chosen readouts for spins, (chosen, V)."""
     found = read_table(table, window, species, slope, spins)
     if window.maxwell.size:
-        turns = course.maxwell[history.chosen] @ window.maxwell[:, spins.voxel]
+        turns = course.base[history.chosen] @ window.maxwell[:, spins.voxel]
         found = found * np.exp(-2j * np.pi * turns)
     return np.asarray(found)
 
@@ -446,7 +503,7 @@ def images(
     decay = species.decay(group.since_rf[at], group.tau[at]).T * species.pd[:, None]
     if scalar is not None:
         decay = decay * scalar[:, None]
-    instant_maxwell = course.maxwell[history.chosen[found.readout]] + course.along[at]
+    instant_maxwell = course.base[history.chosen[found.readout]] + course.along[at]
     # The carriers of single precision: phases are formed per voxel from few turns.
     moved = np.zeros((species.size, 2), np.float32)
     if slope:

@@ -26,6 +26,8 @@ _NODES = 12
 """Gauss-Hermite nodes of the low-pass: a polynomial of degree 23 over four SD; moments are quadratics."""
 _K_STEP = 4e-3
 """Eddy-current courses count as equal within this [1/m]: a thousandth of a cycle across 0.25 m."""
+_MARGIN = 1e-3
+"""Longest that delays and the low-pass reach ahead [s]."""
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -85,7 +87,9 @@ class PlayedMoments(Moments):
         self._nominal = np.vstack([np.zeros(3), np.cumsum(areas, axis=0)])
         self._memo: dict[tuple[object, ...], np.ndarray] = {}
         self._late_parts: dict[tuple[object, ...], tuple[int, list[np.ndarray]]] = {}
+        self._responses: dict[tuple[object, ...], np.ndarray] = {}
         self._late_known: dict[bytes, tuple[int, list[np.ndarray]]] = {}
+        self._begin = np.array([np.inf, *(e.times[0] for e in sequence.grad_events)])
         self._mix = np.einsum("al,am->alm", self._axes, self._axes)
         self._eddies = self._eddy_states()
         self._squares = _Squares(sequence, self._ids, self._axes) if system.concomitant else None
@@ -122,13 +126,14 @@ class PlayedMoments(Moments):
 
     def inside(self, block: int, window: tuple[float, ...], times: np.ndarray) -> np.ndarray:
         """See `Moments.inside`."""
+        ids = self._met(block, float(times[-1]))
         late = [self._late(block, axis, window, times) for axis in range(3)] if self._late_matters else []
         starts = [y[block] for y in self._eddies]
         scale = [abs(e.amplitude) / _K_STEP for e in self._system.eddy]
         quantised = tuple(
             tuple(np.rint(y * c).astype(int).tolist()) for y, c in zip(starts, scale, strict=True)
         )
-        key = (tuple(self._ids[block].tolist()), window, tuple(number for number, _ in late), quantised)
+        key = (ids, window, tuple(number for number, _ in late), quantised)
         found = self._memo.get(key)
         if found is None:
             found = np.zeros((times.size, SIZE))
@@ -137,11 +142,17 @@ class PlayedMoments(Moments):
             for axis, (_, parts) in enumerate(late):
                 for world, part in enumerate(parts):
                     found[:, :3] += np.outer(part, self._mix[world, :, axis])
-            found[:, :4] += self._induced(block, times, starts)
+            found[:, :4] += self._induced(block, window, times, starts)
             if self._squares is not None:
                 found[:, MAXWELL:] = self._squares.inside(block, window, times)
             self._memo[key] = found
         return found
+
+    def _met(self, block: int, last: float) -> tuple[int, ...]:
+        """Events of a block that begin before a time in it; 0 for all others."""
+        return tuple(
+            int(i) if i and self._begin[i] < last + _MARGIN else 0 for i in self._ids[block].tolist()
+        )
 
     @property
     def _late_matters(self) -> bool:
@@ -196,7 +207,9 @@ class PlayedMoments(Moments):
                 out += gradient_integral(event, np.maximum(times - offset, 0.0))
         return out
 
-    def _induced(self, block: int, times: np.ndarray, starts: list[np.ndarray]) -> np.ndarray:
+    def _induced(
+        self, block: int, window: tuple[float, ...], times: np.ndarray, starts: list[np.ndarray]
+    ) -> np.ndarray:
         """Moments of eddy currents: k on logical axes and homogeneous phase, (n, 4)."""
         out = np.zeros((times.size, 4))
         for term, y in zip(self._system.eddy, starts, strict=True):
@@ -207,14 +220,22 @@ class PlayedMoments(Moments):
                 number = self._ids[block, axis]
                 course = y[axis] * np.exp(-times / term.time_constant)
                 if number:
-                    event = self._sequence.grad_events[number - 1]
-                    course = course + _response(event, times, term.time_constant)
+                    course = course + self._own(int(number), window, times, term.time_constant)
                 course = -term.amplitude * weight * course
                 if term.target is None:
                     out[:, HOMOGENEOUS] += course
                 else:
                     out[:, :3] += np.outer(course, self._axes[term.target])
         return out
+
+    def _own(self, number: int, window: tuple[float, ...], times: np.ndarray, tau: float) -> np.ndarray:
+        """Response to a gradient of the block itself."""
+        key = (number, window, tau)
+        found = self._responses.get(key)
+        if found is None:
+            event = self._sequence.grad_events[number - 1]
+            found = self._responses[key] = _response(event, times, tau)
+        return found
 
 
 class _Squares:

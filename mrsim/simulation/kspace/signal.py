@@ -14,6 +14,7 @@ from ..gradients import GradientSystem
 from ..options import SimulationOptions
 from ..scanned import ScannedObject
 from . import modulation
+from .deviations import Deviations, deviations
 from .diffusing import Weighting
 from .encode import Grid
 from .groups import Encoder, Group, encoder_of, readout_groups
@@ -28,6 +29,8 @@ _SAFETY = 0.2
 """Share of the tolerance that the bases aim at: their weights are estimates of the true spectrum."""
 _CRUSHED = 80.0
 """Cycles of one order across a slice's stretch above which no profile leaves anything of the others."""
+_PLACES = 512
+"""Histories at places of the object that stand for all where deviations differ between readouts."""
 _SPECTRUM_FLOOR = 1e-2
 """Share of the mean spectral energy that every k-space position counts for at least."""
 
@@ -95,6 +98,8 @@ class _Scan:
     options: SimulationOptions
     shift: np.ndarray
     chosen: Selection | None
+    deviations: Deviations
+    follow_k: bool
 
     @property
     def coordinate(self) -> np.ndarray | None:
@@ -110,8 +115,10 @@ class _Scan:
         return k if self.movement is None else k @ self.movement.rotation[r]
 
     def demanded(self, r: int) -> np.ndarray:
-        """Spatial frequencies (J, 3) of a readout [1/m]."""
-        return np.asarray(self.readouts.base[r, :3] + self.readouts.offsets[self.readouts.pattern[r]][:, :3])
+        """Spatial frequencies (J, 3) of a readout that its Fourier transform takes [1/m]."""
+        # Small deviations from the demanded k are a modulation.
+        ro = self.line.readouts if self.follow_k else self.readouts
+        return np.asarray(ro.base[r, :3] + ro.offsets[ro.pattern[r]][:, :3])
 
     def factor(self, r: int) -> np.ndarray:
         """Factor (J,) of the samples of a readout that is the same for all spins."""
@@ -153,14 +160,15 @@ def noiseless_signal(
     list of complex64 arrays (coils, J), one per readout, for M0 = 1 A/m;
     dict with ranks and relative errors of the compressions.
     """
-    obj, readouts = _with_mean_maxwell(line, obj, readouts or line.readouts)
     grid = obj.placed.grid
     corners = np.array([[x, y, z] for x in grid.axis(0)[[0, -1]] for y in grid.axis(1)[[0, -1]]
                         for z in grid.axis(2)[[0, -1]]])  # fmt: skip
     shift = np.array([maps.tissue_shift(t, scanner.f0) for t in obj.tissues])
+    obj, played = _with_mean_maxwell(line, obj, readouts or line.readouts)
+    scale, offset = np.eye(3) if scale is None else scale, np.zeros(3) if offset is None else offset
+    follow_k, found = _deviations(line, played, obj, scale, options, movement)
     scan = _Scan(
-        line=line, obj=obj, readouts=readouts,
-        scale=np.eye(3) if scale is None else scale, offset=np.zeros(3) if offset is None else offset,
+        line=line, obj=obj, readouts=played, deviations=found, follow_k=follow_k, scale=scale, offset=offset,
         movement=movement, weighting=weighting, options=options,
         shift=shift if options.chemical_shift else 0.0 * shift, chosen=selection_of(line.shapes, corners),
     )  # fmt: skip
@@ -177,11 +185,28 @@ def noiseless_signal(
     return data, report
 
 
+def _deviations(
+    line: Timeline, played: Readouts, obj: ScannedObject, scale: np.ndarray, options: SimulationOptions,
+    movement: Movement | None,
+) -> tuple[bool, Deviations]:  # fmt: skip
+    """Whether k deviates so little that it is a modulation, and the deviations."""
+    largest = obj.largest_deviation_maps()
+    arguments = (line.readouts, played, scale, largest, options.tolerance)
+    found = None
+    if movement is None and obj.reached is None:
+        found = deviations(*arguments, follow_k=True)
+    if found is not None:
+        return True, found
+    without = deviations(*arguments, follow_k=False)
+    assert without is not None  # only k can deviate too far
+    return False, without
+
+
 def _play_class(
     scan: _Scan, heard: SliceClass, receiver: maps.Receiver, data: list[np.ndarray], report: dict[str, float]
 ) -> None:
     """Simulate the readouts of one class into ``data``."""
-    window = window_of(scan.obj, heard, scan.chosen, scan.coordinate, scan.shift)
+    window = window_of(scan.obj, heard, scan.chosen, scan.coordinate, scan.shift, scan.deviations.terms)
     if window is None:
         return
     orders = _heard_orders(scan, heard)
@@ -194,8 +219,7 @@ def _play_class(
     table = _spin_table(scan, heard, window, species)
     since = scan.readouts.since_rf[heard.readouts]
     kind = scan.weighting.kind[heard.readouts] if scan.weighting else np.zeros(heard.readouts.size, np.int64)
-    courses = scan.readouts.base.shape[1] > 3
-    groups = readout_groups(scan.readouts, heard.readouts, since, kind, courses=courses)
+    groups = readout_groups(scan.readouts, heard.readouts, since, kind, scan.deviations.course)
     position = {int(r): i for i, r in enumerate(heard.readouts)}
     pulses, of_readout = np.unique(heard.last, return_inverse=True)
     sampled = table.sampled(pulses)
@@ -248,14 +272,22 @@ def _spin_table(scan: _Scan, heard: SliceClass, window: Window, species: Species
     played = Played(
         train=line.train.only(heard.pulses), shapes=line.shapes, direction=direction,
         max_states=options.max_states, threads=threads, unit_time=line.unit_time,
+        drop=float(np.clip(1e-3 * options.tolerance, 1e-9, 1e-5)), longitudinal=_longitudinal(line),
     )  # fmt: skip
-    longest = max(line.shapes[int(i)].duration for i in np.unique(line.train.shape[heard.pulses]))
     period = 1.0 / float(np.median(np.diff(line.path.center))) if line.balanced else 0.0
     axes = axes_of(
-        window, heard, longest, b1_nodes=options.b1_nodes, period=period, profile=options.slice_profile,
-        wave=float(line.unit @ direction),
+        window, heard, played, b1_nodes=options.b1_nodes, period=period, profile=options.slice_profile,
+        wave=float(line.unit @ direction), tolerance=min(0.3 * options.tolerance, 2e-3),
     )  # fmt: skip
     return SpinTable(played, species, heard, axes)
+
+
+def _longitudinal(line: Timeline) -> frozenset[int]:
+    """Shapes that only prepare the longitudinal magnetization: what they leave across is spoiled."""
+    prepares = np.isin(line.path.use, ("inversion", "saturation", "preparation"))
+    return frozenset(np.unique(line.train.shape[prepares]).tolist()) - frozenset(
+        np.unique(line.train.shape[~prepares]).tolist()
+    )
 
 
 class _Part:
@@ -271,17 +303,19 @@ class _Part:
         self.grid = _window_grid(scan.obj.placed.grid, window)
         reached = scan.obj.reached
         part = None if reached is None else reached[(slice(None), *window.part)]
-        self.encoder: Encoder = encoder_of(self.grid, [scan.k_of(int(r)) for r in group.members], part)
+        self.encoder: Encoder = encoder_of(
+            self.grid, [scan.k_of(int(r)) for r in group.members], part, tolerance=scan.options.tolerance
+        )
         self.course = self._course()
 
     def _course(self) -> modulation.Course:
-        ro, group = self.scan.readouts, self.group
-        if ro.base.shape[1] <= 3:
-            shape = (*group.tau.shape, 4)
-            return modulation.Course(maxwell=np.zeros((group.members.size, 4)), along=np.zeros(shape))
+        found, group = self.scan.deviations, self.group
+        if not found.terms:
+            return modulation.Course(
+                base=np.zeros((group.members.size, 0)), along=np.zeros((*group.tau.shape, 0))
+            )
         return modulation.Course(
-            maxwell=ro.base[group.members, MAXWELL:],
-            along=np.stack([ro.offsets[p][:, MAXWELL:] for p in group.pattern]),
+            base=found.base[group.members], along=np.stack([found.courses[i] for i in group.course])
         )
 
     def basis(self, sampled: np.ndarray, table: SpinTable) -> modulation.HistoryBasis:
@@ -302,13 +336,15 @@ class _Part:
         """Histories at several places of the object where Maxwell terms differ between readouts."""
         if not self.window.maxwell.size:
             return amplitude, weights
-        spins = modulation.draw_spins(self.window, self.species, self.share, 32, 3)
-        turns = self.course.maxwell @ self.window.maxwell[:, spins.voxel]
-        if np.ptp(turns, axis=0).max(initial=0.0) < 1e-4:
+        spins = modulation.draw_spins(self.window, self.species, self.share, 64, 3)
+        turns = self.course.base @ self.window.maxwell[:, spins.voxel]
+        if np.ptp(turns, axis=0).max(initial=0.0) < 1e-3 * self.scan.options.tolerance:
             return amplitude, weights
-        pick = np.arange(max(amplitude.shape[1], spins.voxel.size))
-        bins, places = pick % amplitude.shape[1], pick % spins.voxel.size
-        return amplitude[:, bins] * np.exp(-2j * np.pi * turns[:, places]), weights[bins]
+        pick = np.arange(max(amplitude.shape[1], _PLACES))
+        rng = np.random.default_rng(4)  # which places stand for all
+        bins, places = pick % amplitude.shape[1], rng.integers(0, spins.voxel.size, pick.size)
+        turned = np.exp(-2j * np.pi * turns).astype(np.complex64)
+        return amplitude[:, bins] * turned[:, places], weights[bins]
 
     def _expected(self, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Signal energy expected in each readout and in each sample along it, mean about 1.
@@ -335,7 +371,7 @@ class _Part:
         aim = _SAFETY * self.scan.options.tolerance
         found = modulation.build_modulation(
             self.group, self.course, self.window, self.species, slope, own, basis, self.share, self.rows,
-            self.samples, aim,
+            self.samples, aim, self.scan.options.tolerance,
         )  # fmt: skip
         heard = self.heard
         box = None

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..fields import spline_matrix
 from ..scanned import ScannedObject
 from .histories import Played, TableAxis
-from .pulses import Bins
+from .pulses import Bins, pulse_maps
 from .slices import Selection, SliceClass
 
 _TRANSMIT = 33
@@ -17,6 +18,8 @@ _DIRECT = 400
 """Table entries up to which all histories are recorded whole; of more, a random sample of them."""
 _SAMPLE = 256
 _BALANCED_SAMPLE = 1024
+_QUANTILES = (0.002, 0.998)
+"""Off-resonance during pulses is resolved between these quantiles."""
 _BANDS = 96
 """Nodes over one period 1/TR of a balanced sequence."""
 
@@ -83,7 +86,7 @@ class Window:
 
     part : slices into (phase, slice, read);  fractions : (tissues, N);  b1, df : (N,);
     place : (N,) position along the direction of selection from the class's centre [m];
-    width : extent of a voxel along it [m];  maxwell : (4, N) Maxwell maps or (0, N);
+    width : extent of a voxel along it [m];  maxwell : (7, N) maps of the deviations (`deviations`) or (0, N);
     waves : per order beside the echo path its phase and its mean over each voxel, complex64 (N,).
     """
 
@@ -110,11 +113,12 @@ class Window:
 
 def window_of(
     obj: ScannedObject, heard: SliceClass, chosen: Selection | None, coordinate: np.ndarray | None,
-    shift: np.ndarray,
+    shift: np.ndarray, terms: int,
 ) -> Window | None:  # fmt: skip
     """Cut out what a class hears; None where it hears nothing of the object.
 
-    ``coordinate`` (phase, slice, read) [m] along the direction of selection, where there is one.
+    ``coordinate`` (phase, slice, read) [m] along the direction of selection, where there is one; ``terms`` of
+    the deviations.
     """
     grid = obj.placed.grid
     shape = grid.array_shape
@@ -143,7 +147,7 @@ def window_of(
     return Window(
         part=cut, fractions=np.ascontiguousarray(whole.reshape(len(whole), -1)),
         b1=np.ascontiguousarray(obj.b1[cut]).reshape(-1), df=np.ascontiguousarray(obj.df[cut]).reshape(-1),
-        place=place, width=width, maxwell=obj.maxwell_in(cut), waves={},
+        place=place, width=width, maxwell=obj.deviation_maps(cut, terms), waves={},
     )  # fmt: skip
 
 
@@ -169,16 +173,16 @@ class Axes:
 
 
 def axes_of(
-    window: Window, heard: SliceClass, longest: float, *, b1_nodes: int, period: float, profile: bool,
-    wave: float,
+    window: Window, heard: SliceClass, played: Played, *, b1_nodes: int, period: float, profile: bool,
+    wave: float, tolerance: float,
 ) -> Axes:  # fmt: skip
     """Choose the nodes of a class's table.
 
     Parameters
     ----------
     window, heard : Window, SliceClass
-    longest : float
-        Longest pulse that acts on the class [s]: what off-resonance does during pulses varies over its inverse.
+    played : Played
+        Its pulses tell how finely off-resonance during them must be resolved.
     b1_nodes : int
         Nodes over B1+, at most.
     period : float
@@ -187,20 +191,24 @@ def axes_of(
         Whether pulses have the profiles that they have, or the box of their half maxima.
     wave : float
         Moment of one coherence order along the direction of selection [1/m].
+    tolerance : float
+        Error that interpolation over off-resonance may leave in a pulse.
     """
     inside = window.occupied
     b1, df = window.b1[inside], window.df[inside]
     # A selective pulse turns by less than a non-selective inversion: fewer nodes do.
     count = b1_nodes if heard.spacing == 0.0 else min(b1_nodes, 6)
+    if tolerance >= 1e-3:
+        count = min(count, 7)
     low, high = float(df.min()), float(df.max())
     if period:
         turns = max(1, int(np.ceil((high - low) / period + 1e-9)))
         nodes = low + period * np.arange(turns * _BANDS) / _BANDS
         over_df = _periodic(nodes, low, period * turns)
-    elif (high - low) * longest < 0.02:
-        over_df = TableAxis.single(0.5 * (low + high))
     else:
-        over_df = TableAxis.spline(low, high, 1.0 / (6.0 * longest), 8)
+        # A few voxels beside air may be far off: pulses act on them as on the edge of the others.
+        low, high = (float(q) for q in np.quantile(df, _QUANTILES))
+        over_df = _off_resonance(played, low, high, tolerance)
     if heard.spacing and profile:
         over_place = TableAxis.spline(heard.low - heard.center, heard.high - heard.center, heard.spacing, 4)
     else:
@@ -209,6 +217,35 @@ def axes_of(
         b1=TableAxis.chebyshev(float(b1.min()), float(b1.max()), count, _TRANSMIT),
         df=over_df, place=over_place, balanced=bool(period), width=window.width, wave=wave,
     )  # fmt: skip
+
+
+def _off_resonance(played: Played, low: float, high: float, tolerance: float) -> TableAxis:
+    """Fewest nodes over [low, high] [Hz] whose cubic spline keeps every pulse within the tolerance."""
+    single = TableAxis.single(0.5 * (low + high))
+    if high - low < 1e-3:
+        return single
+    at = np.linspace(low, high, 65)
+    one = np.ones(at.size)
+    bins = Bins(t1=1e9 * one, t2=1e9 * one, adc=0 * one, b1=one, shift=at)
+    columns = []
+    for i in np.unique(played.train.shape).tolist():
+        shape = played.shapes[i].refined(1e-5).merged(400)
+        maps = pulse_maps(
+            shape.b1, shape.steps, bins, freq_offset=shape.freq_offset, center=shape.center
+        )[0]  # fmt: skip
+        columns.append(maps[:, 2, 2:] if i in played.longitudinal else maps.reshape(at.size, -1))
+    truth = np.hstack(columns)
+    if np.abs(truth - truth[at.size // 2]).max() < tolerance:
+        return single
+    for count in (4, 6, 8, 12, 16, 24, 32, 48, 64):
+        axis = TableAxis.spline(low, high, (high - low) / (count - 1), max(2, 64 // count))
+        picked = np.stack([np.interp(axis.nodes, at, c) for c in truth.T], axis=1) if count < 48 else None
+        if picked is None:
+            return axis
+        again = spline_matrix(axis.nodes, at).astype(float) @ picked
+        if np.abs(again - truth).max() < tolerance:
+            return axis
+    return axis
 
 
 def _periodic(nodes: np.ndarray, low: float, length: float) -> TableAxis:
@@ -252,7 +289,9 @@ class SpinTable:
         rng = np.random.default_rng(0)  # which nodes stand for all; the result stays within the tolerance
         total, count = self.bins.size, _BALANCED_SAMPLE if axes.balanced else _SAMPLE
         self._whole = total <= _DIRECT
-        self.sample = np.arange(total) if self._whole else np.sort(rng.choice(total, min(total, count), replace=False))
+        self.sample = (
+            np.arange(total) if self._whole else np.sort(rng.choice(total, min(total, count), replace=False))
+        )
         self._recorded: dict[bytes, np.ndarray] = {}
 
     def _bins(self) -> Bins:
