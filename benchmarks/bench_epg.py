@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from mrsim.simulation import Session, SimulationOptions
-from mrsim.simulation.magnetization import b1_nodes, magnetization_histories, object_bins
-from mrsim.simulation.scanned import scan_object
+from mrsim.simulation.kspace.histories import Played, chebyshev_nodes
+from mrsim.simulation.kspace.pulses import Bins
 from mrsim.simulation.kspace.train import timeline
+from mrsim.simulation.scanned import scan_object
 from phantoms import icbm152_head
 from protocols import load_protocol, load_scanner, read_seq, write_seq
 
@@ -29,8 +30,19 @@ def run() -> list[Row]:
             sequence = read_seq(path)
         obj = scan_object(icbm152_head(4e-3), card.prescription(), scanner, Session(), options)
         line = timeline(sequence, f0=scanner.f0)
-        bins = object_bins(obj, b1_nodes(obj, options.b1_nodes), scanner.f0)
-        seconds = cpu_seconds(lambda line=line, bins=bins: magnetization_histories(line, bins))
+        b1 = obj.b1[obj.occupied]
+        nodes = chebyshev_nodes(float(b1.min()), float(b1.max()), options.b1_nodes)
+        tissues = obj.tissues
+        values = {
+            n: np.repeat([getattr(t, n) for t in tissues], nodes.size) for n in ("t1", "t2", "adc")
+        }
+        shift = np.repeat([t.shift_ppm * 1e-6 * scanner.f0 for t in tissues], nodes.size)
+        bins = Bins(**values, b1=np.tile(nodes, len(tissues)), shift=shift)
+        played = Played(
+            train=line.train, shapes=line.shapes, direction=np.zeros(3), max_states=256, threads=1
+        )
+        after = np.unique(line.readouts.pulse)
+        seconds = cpu_seconds(lambda p=played, b=bins, a=after: p.signals(b, a))
         pulses = int(np.asarray(line.train.phase).size)
         rows += [
             Row(job=f"{card.sequence}: {pulses} pulses x {bins.size} histories", value=seconds, unit="CPU-s"),

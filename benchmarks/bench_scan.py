@@ -66,8 +66,8 @@ def _transform_seconds(card_name: str, folder: Path) -> float:
 
     from mrsim.simulation import Session, SimulationOptions
     from mrsim.simulation.kspace.encode import TensorEncoder
-    from mrsim.simulation.scanned import scan_object
     from mrsim.simulation.kspace.train import timeline
+    from mrsim.simulation.scanned import scan_object
     from phantoms import icbm152_head
     from protocols import load_protocol, load_scanner, read_seq
 

@@ -18,7 +18,7 @@ def recon_options(scanner: "Scanner", wishes: Mapping[str, Any]) -> "ReconOption
     scanner : Scanner
         Its reconstruction chain holds the vendor's habits.
     wishes : mapping
-        ``combine``, ``acceleration``, ``partial_fourier``, ``intensity_correction``; the word "native" keeps
+        ``combine``, ``acceleration``, ``partial_fourier``, ``intensity_correction``, ``distortion_correction``; the word "native" keeps
         the habit.
 
     Notes
@@ -41,6 +41,7 @@ def recon_options(scanner: "Scanner", wishes: Mapping[str, Any]) -> "ReconOption
         partial_fourier=wished("partial_fourier", _PARTIAL[chain.partial_fourier]),
         intensity_correction=wished("intensity_correction", chain.intensity_correction),
         window=_window(scanner),
+        distortion_correction=wished("distortion_correction", chain.distortion_correction),
     )
 
 

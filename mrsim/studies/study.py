@@ -185,6 +185,7 @@ class ReconOverride(Section):
     acceleration: Literal["native", "auto", "grappa", "sense", "cg_sense", "none"] = "native"
     partial_fourier: Literal["native", "zero", "homodyne", "pocs"] = "native"
     intensity_correction: Literal["native", "none", "prescan_normalize"] = "native"
+    distortion_correction: Literal["native", "none", "2d", "3d"] = "native"
 
 
 class ReconSection(ReconOverride):
