@@ -62,6 +62,27 @@ def test_the_judge_has_converged(name, tmp_path):
     assert abs(few.error - many.error) < 1.5e-3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "spins", "changes"),
+    [
+        ("multi-echo GRE, monopolar", 127, {}), ("GRE-EPI", 127, {}), ("SE-EPI", 61, {}),
+        ("bSSFP 3D", 251, {"spacing": (4.5e-3, 4.7e-3, 4.9e-3)}),
+    ],
+)  # fmt: skip
+def test_dephasing_within_voxels(name, spins, changes, tmp_path):
+    """T2' of 30 ms: the judge draws frequencies, its error goes with the inverse number of spins.
+
+    The balanced sequence is judged in its steady state: its transient is off by 2 % (docs/validation.md).
+    """
+    family = families()[name]
+    family = dataclasses.replace(family, body={**family.body, "t2_prime": 0.03, **changes})
+    if name == "bSSFP 3D":
+        timing = dataclasses.replace(family.protocol.timing, dummy_shots=800)
+        family = dataclasses.replace(family, protocol=family.protocol.replace(timing=timing))
+    assert told(name, judged(family, tmp_path, real=False, spins=spins)) < ASKED
+
+
 DRIFT = {
     "translation": np.array([1.5e-3, -1e-3, 2e-3]), "angles": np.deg2rad([2.0, -1.5, 3.0]),
     "center": np.array(CENTER),
