@@ -1,10 +1,10 @@
 """The k-space engine: raw data of a scan as a short sum of Fourier transforms.
 
-Every distinct magnetization (tissue, B1+, off-resonance, place in the slice) is simulated once by phase graphs
-over all pulses. Sample j of readout r is the Fourier transform, at the k that the gradients really reach, of
-the object times a modulation M(r, j; x); all modulations of a group of readouts are linear combinations of
-those at a few instants, whose images are formed voxel by voxel (`kspace.modulation`). Cost: one transform per
-coil and image.
+Every distinct magnetization (tissue, B1+, off-resonance, place in the slice) is simulated once by phase
+graphs over all pulses. Sample j of readout r is the Fourier transform, at the k that the gradients really
+reach, of the object times a modulation M(r, j; x); all modulations of a group of readouts are linear
+combinations of those at a few instants, whose images are formed voxel by voxel (`kspace.modulation`). Cost:
+one transform per coil and image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .gradients import GradientSystem
 from .kspace.diffusing import Weighting
 from .kspace.displacement import as_encoded, linear_part, with_maxwell, with_reached
 from .kspace.path import Readouts
-from .kspace.signal import Movement, noiseless_signal, played_readouts
+from .kspace.scan import Movement
+from .kspace.signal import noiseless_signal, played_readouts
 from .kspace.train import Timeline, timeline
 from .motion import HeadMotion
 from .noise import draw_noise, equilibrium_magnetization
@@ -117,7 +118,7 @@ def simulate(
 
 
 def _events(sequence: Sequence, session: Session, motion: HeadMotion | None) -> ScanEvents:
-    """What happens during the scan, drawn from the session; ``motion`` replaces the drawn one."""
+    """Draw what happens during the scan from the session; ``motion`` replaces the drawn one."""
     counts = [sequence.adc_events[int(sequence.adc[b]) - 1].num for b in sequence.adc_blocks]
     volumes = int(sequence.label("REP").max(initial=0)) + 1
     drawn = draw_events(
@@ -143,13 +144,13 @@ def _movement(
 
 
 def _notes(report: dict[str, float], events: ScanEvents) -> list[str]:
-    """What a reader of the raw data should know of the engine's approximations."""
+    """Tell a reader of the raw data what the engine approximated."""
     notes = []
     left = report["spoiling_error"]
     if left > 5e-3:
         notes.append(
-            f"excitations are taken to find no transverse magnetization; up to {100 * left:.1f} % of the signal "
-            "is left there, dephased by the spoilers"
+            "excitations are taken to find no transverse magnetization; up to "
+            f"{100 * left:.1f} % of the signal is left there, dephased by the spoilers"
         )
     if events.motion is not None:
         notes.append(

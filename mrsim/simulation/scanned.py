@@ -47,7 +47,7 @@ class ScannedObject:
         return np.asarray(y[:, None, None] + z[None, :, None] + x[None, None, :], dtype=np.float32)
 
     def deviation_maps(self, part: tuple[slice, slice, slice], terms: int) -> np.ndarray:
-        """Maps of the deviations on a part of the grid, (7, voxels), or (0, voxels) for no terms.
+        """Make the maps of the deviations on a part of the grid, (7, voxels), or (0, voxels) for no terms.
 
         Four Maxwell maps [m^2/Hz] and the coordinates along (read, phase, slice) [m].
         """

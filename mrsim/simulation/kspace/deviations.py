@@ -1,8 +1,8 @@
 """Small deviations of the played path from the demanded one, as phases that the object's places turn by.
 
-Maxwell terms, and what delays and eddy currents change in k, leave the tensor grid of a Cartesian scan as it is:
-they join the modulation (`modulation`), with seven maps over the object: the four of the Maxwell terms and the
-three coordinates.
+Maxwell terms, and what delays and eddy currents change in k, leave the tensor grid of a Cartesian scan as it
+is: they join the modulation (`modulation`), with seven maps over the object: the four of the Maxwell terms
+and the three coordinates.
 """
 
 from __future__ import annotations

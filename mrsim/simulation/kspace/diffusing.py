@@ -1,8 +1,8 @@
 """Diffusion weighting along the echo path, where strong gradients weight more than spoilers do.
 
 Phase graphs take diffusion from net moments, as in spoiled and refocused trains. After fresh excitations with
-few refocusing pulses (echo-planar imaging, diffusion preparations) only the echo path is heard, and its b-tensor
-counts every gradient exactly.
+few refocusing pulses (echo-planar imaging, diffusion preparations) only the echo path is heard, and its
+b-tensor counts every gradient exactly.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class Weighting:
         return cls(kind=np.asarray(kind, np.int64), b=b, diffusion=diffusion)
 
     def of(self, readout: int, species: Species, window: Window) -> dict[str, Any]:
-        """Attenuation of each species, as `modulation.images` takes it."""
+        """Attenuation of each species, as `images.form_images` takes it."""
         b = self.b[self.kind[readout]][None]
-        scalar, rows, which = np.ones(species.size), [], np.full(species.size, -1)
+        scalar, which = np.ones(species.size), np.full(species.size, -1)
+        rows: list[np.ndarray] = []
         row_of: dict[int, int] = {}
         for s, tissue in enumerate(species.tissue.tolist()):
             voxels = self._at(tissue, window)

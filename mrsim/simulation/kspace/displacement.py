@@ -161,7 +161,10 @@ def _maxwell(obj: ScannedObject, axes: tuple[np.ndarray, np.ndarray, np.ndarray]
     read, phase, part = axes
     m = obj.placed.to_world
     x, y, z = (
-        (m[i, 1] * phase[:, None, None] + m[i, 2] * part[None, :, None] + m[i, 0] * read[None, None, :] + m[i, 3])
-        .astype(np.float32) for i in range(3)
+        (
+            m[i, 1] * phase[:, None, None] + m[i, 2] * part[None, :, None] + m[i, 0] * read[None, None, :]
+            + m[i, 3]
+        ).astype(np.float32)
+        for i in range(3)
     )  # fmt: skip
     return np.stack([z * z / 2, (x * x + y * y) / 8, -x * z / 2, -y * z / 2]) / np.float32(f0)

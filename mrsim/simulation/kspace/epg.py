@@ -112,19 +112,31 @@ def _rotate(
     z[0] += c[2]
 
 
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _signal_of(fp: np.ndarray, fm: np.ndarray, n: int, top: int) -> complex:
+    """Transverse state of order n, 0 beyond ``top``."""
+    signal = 0j
+    if 0 <= n <= top:
+        signal = fp[n]
+    elif 0 < -n <= top:
+        signal = np.conj(fm[-n])
+    return signal
+
+
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _graph(
     shape: np.ndarray, phase: np.ndarray, interval: np.ndarray, order: np.ndarray, shifts: np.ndarray,
-    slot: np.ndarray, beside: np.ndarray, matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray, dec_m: np.ndarray,
-    dec_z: np.ndarray, recovery: np.ndarray, turn: np.ndarray, echo: np.ndarray, drop: float, out: np.ndarray,
+    slot: np.ndarray, beside: np.ndarray, matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray,
+    dec_m: np.ndarray, dec_z: np.ndarray, recovery: np.ndarray, turn: np.ndarray, echo: np.ndarray,
+    drop: float, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """Play the train on every bin (see `PulseTrain` and `histories`); ``out`` (bins, slots, orders) gets the signal.
+    """Play the train on every bin (see `PulseTrain` and `histories`).
 
     slot : (P,) column of the signal after each pulse, -1 for none;  beside : (orders,) orders next to that of
-    the echo path;  matrices, offsets : (shapes, bins, ...)
-    pulse maps;  recovery : (bins, intervals) of Z(0);  turn : (bins, intervals) precession of F+;  echo :
-    (bins, P) or (bins, 1) factor of the signal;  dec_p, dec_m, dec_z : (bins, intervals, states) decay of F+,
-    F- and Z;  drop : top states below go.
+    the echo path;  matrices, offsets : (shapes, bins, ...) pulse maps;  recovery : (bins, intervals) of Z(0);
+    turn : (bins, intervals) precession of F+;  echo : (bins, P) or (bins, 1) factor of the signal;
+    dec_p, dec_m, dec_z : (bins, intervals, states) decay of F+, F- and Z;  drop : top states below go;
+    out : (bins, slots, orders) gets the signal.
     """
     n_states = dec_p.shape[2]
     fp = np.zeros(n_states, np.complex128)
@@ -140,13 +152,7 @@ def _graph(
             if slot[p] >= 0:
                 factor = echo[i, p if echo.shape[1] > 1 else 0]
                 for o in range(beside.size):
-                    n = order[p] + beside[o]
-                    signal = 0j
-                    if 0 <= n <= top:
-                        signal = fp[n]
-                    elif 0 < -n <= top:
-                        signal = np.conj(fm[-n])
-                    out[i, slot[p], o] = signal * factor
+                    out[i, slot[p], o] = _signal_of(fp, fm, order[p] + beside[o], top) * factor
             u = interval[p]
             s = shifts[u]
             if s == SPOILED:
@@ -219,7 +225,7 @@ def histories(
     out = np.zeros((bins.size, wanted.size, len(beside)), np.complex128)
     _graph(
         train.shape.astype(np.int64), train.phase.astype(float), train.interval.astype(np.int64),
-        train.order.astype(np.int64), train.shifts.astype(np.int64), slot, np.asarray(beside, np.int64), matrices, offsets,
-        dec_p, dec_m, dec_z, recovery, turn, echo, drop, out,
+        train.order.astype(np.int64), train.shifts.astype(np.int64), slot, np.asarray(beside, np.int64),
+        matrices, offsets, dec_p, dec_m, dec_z, recovery, turn, echo, drop, out,
     )  # fmt: skip
     return out[..., 0] if len(beside) == 1 else out

@@ -182,7 +182,7 @@ class NonuniformGroup(Encoder):
 def encoder_of(
     grid: Grid, k: list[np.ndarray], reached: np.ndarray | None, *, tolerance: float = 1e-3
 ) -> Encoder:
-    """Encoder of some readouts.
+    """Choose the encoder of some readouts.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ readouts, b along them, and the skeleton S of instants (r, j) that tell them all
 
     M(r, j; x) = sum_q t_q(r, j) g_q(x),    t_q = sum_kl u_k(r) b_l(j) X_klq,    g = pinv(t(S)) M(S; x).
 
-Only the images M(S; x), the object at the instants of the skeleton, are formed voxel by voxel.
+Only the images M(S; x), the object at the instants of the skeleton, are formed voxel by voxel (`images`).
 """
 
 from __future__ import annotations
@@ -19,204 +19,19 @@ from numba import njit
 from scipy.linalg import qr
 
 from .compress import Basis, compress
+from .drawing import Spins, draw_spins
 from .groups import Group
-from .spins import Species, Table, Window
+from .lookup import read_table
+from .spins import Species, Window
+from .table import Table
 
 _VARIANTS, _ROWS = 24, 384
 """Timings, and samples of all of them together, from which the curves along readouts are found, at most."""
 _CANDIDATES = 48
 _MOST_TERMS = 400
 """Fourier transforms per coil and group beyond which no more are added."""
-_RARE = 0.05
-"""Weight of an extreme spin over that of one drawn at random."""
-_SPINS, _CHECKS, _CELLS = 2048, 384, 24
+_SPINS, _CHECKS = 2048, 384
 """Spins of the object on which the joint basis is chosen, and on which it is checked."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Spins:
-    """Some spins of a window: species, voxel and energy share of each (V,)."""
-
-    species: np.ndarray
-    voxel: np.ndarray
-    weight: np.ndarray
-
-
-def draw_spins(
-    window: Window, species: Species, share: np.ndarray, count: int, seed: int, *, extremes: bool = True
-) -> Spins:
-    """Draw spins that stand for a window; ``share`` (tissues,) is the energy of each tissue.
-
-    With ``extremes`` those of the fields and places are among them, with little weight: they must stay
-    describable, though they are few.
-    """
-    rng = np.random.default_rng(seed)  # which spins stand for all; the result stays within the tolerance
-    kinds, voxels, weights = [], [], []
-    present = [t for t in range(share.size) if share[t] > 0 and window.fractions[t].max() > 0.02]
-    for t in present:
-        candidates = np.flatnonzero(window.fractions[t] > 0.02)
-        energy = window.fractions[t][candidates].astype(float) ** 2
-        energy /= energy.sum()
-        part = share[t] / share[present].sum()
-        n = max(8, int(count * (0.5 * part + 0.5 / len(present))))
-        chance = 0.5 * energy + 0.5 * _even_in(window.df[candidates], energy)
-        drawn = rng.choice(candidates.size, n, p=chance)
-        chosen, weight = candidates[drawn], max(part, 1e-4) / n * energy[drawn] / chance[drawn]
-        if extremes:
-            for values in (window.df, window.b1, window.place):
-                far = candidates[[values[candidates].argmin(), values[candidates].argmax()]]
-                chosen, weight = np.append(chosen, far), np.append(weight, np.full(2, _RARE * part / n))
-        for s in np.flatnonzero(species.tissue == t):
-            kinds.append(np.full(chosen.size, s))
-            voxels.append(chosen)
-            weights.append(weight)
-    return Spins(species=np.concatenate(kinds), voxel=np.concatenate(voxels), weight=np.concatenate(weights))
-
-
-def _even_in(values: np.ndarray, energy: np.ndarray) -> np.ndarray:
-    """Chances that draw all stretches of the values alike, however few voxels have them."""
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-6:
-        return energy
-    cell = np.minimum(((values - low) / (high - low) * _CELLS).astype(int), _CELLS - 1)
-    inside = np.bincount(cell, energy, minlength=_CELLS)
-    return np.asarray(energy / inside[cell] / np.count_nonzero(inside))
-
-
-def placed_along(window: Window, species: Species, slope: float, spins: Spins) -> np.ndarray:
-    """Place of spins in the profile (V,) [m]: off-resonance moves them along the selecting gradient."""
-    place = window.place[spins.voxel].astype(float)
-    if slope:
-        place = place + (window.df[spins.voxel] + species.shift[spins.species]) / slope
-    return np.asarray(place)
-
-
-def read_table(table: Table, window: Window, species: Species, slope: float, spins: Spins) -> np.ndarray:
-    """Signal after the table's pulses for some spins, (pulses, V)."""
-    out = np.zeros((spins.voxel.size, table.values.shape[-1]), np.complex64)
-    a = table.axes
-    where = [window.b1[spins.voxel], window.df[spins.voxel], placed_along(window, species, slope, spins)]
-    _lookup(
-        table.values, spins.species, *(np.ascontiguousarray(w, dtype=np.float32) for w in where),
-        np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), out,
-    )  # fmt: skip
-    for order, wave in window.waves.items():
-        own = species.order[spins.species] == order
-        out[own] *= wave[spins.voxel[own], None]
-    return out.T
-
-
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _locate(value: float, low: float, step: float, size: int) -> tuple[int, float]:
-    """Index and fraction on an even axis, clamped to it."""
-    if size == 1:
-        return 0, np.float32(0.0)
-    u = min(max((value - low) / step, np.float32(0.0)), np.float32(size - 1))
-    i = min(int(u), size - 2)
-    return i, np.float32(u - i)
-
-
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _entry(
-    values: np.ndarray, i: int, fi: float, j: int, fj: float, k: int, fk: float, factor: float,
-    total: np.ndarray,
-) -> None:  # fmt: skip
-    """Add ``factor`` times the trilinear entry of values (B1, df, place, m) to ``total`` (m,)."""
-    one = np.float32(1.0)
-    for a in range(2):
-        wa = factor * (fi if a else one - fi)
-        if wa == 0.0:
-            continue
-        for b in range(2):
-            wb = wa * (fj if b else one - fj)
-            if wb == 0.0:
-                continue
-            for c in range(2):
-                w = wb * (fk if c else one - fk)
-                if w == 0.0:
-                    continue
-                row = values[i + a, j + b, k + c]
-                for m in range(total.size):
-                    total[m] += w * row[m]
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _lookup(
-    values: np.ndarray, species: np.ndarray, b1: np.ndarray, df: np.ndarray, place: np.ndarray,
-    axes: np.ndarray, out: np.ndarray,
-) -> None:  # fmt: skip
-    for v in range(species.size):
-        if _outside(place[v], axes[2, 0], axes[2, 1], values.shape[3]):
-            continue
-        i, fi = _locate(b1[v], axes[0, 0], axes[0, 1], values.shape[1])
-        j, fj = _locate(df[v], axes[1, 0], axes[1, 1], values.shape[2])
-        k, fk = _locate(place[v], axes[2, 0], axes[2, 1], values.shape[3])
-        _entry(values[species[v]], i, fi, j, fj, k, fk, np.float32(1.0), out[v])
-
-
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _outside(place: float, low: float, step: float, size: int) -> bool:
-    """Whether a place lies beyond the profile."""
-    return size > 1 and (place < low or place > low + step * (size - 1))
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _images(
-    fractions: np.ndarray, tissue: np.ndarray, b1: np.ndarray, df: np.ndarray, place: np.ndarray,
-    maxwell: np.ndarray, moved: np.ndarray, box: np.ndarray, attenuation: np.ndarray, which: np.ndarray,
-    waves: np.ndarray, wave_of: np.ndarray, values: np.ndarray, axes: np.ndarray, readout: np.ndarray, decay: np.ndarray, tau: np.ndarray,
-    maxwell_at: np.ndarray, mixing: np.ndarray, out: np.ndarray,
-) -> None:  # fmt: skip
-    """Write ``out[q, x] = sum_s mixing[q, s] M(s; x)``, the object at the skeleton's instants mixed.
-
-    tissue : (S,) fraction map of each species;  moved : (S, 2) slope's inverse and shift of the place;
-    box : (3,) low, high, width of an ideal profile, or width 0;  attenuation : (A, N), row ``which[S]`` of
-    a species or -1;  waves : (W, N), row ``wave_of[S]`` or -1;  values : table (S, B1, df, place, R);  readout : (m,) entry of each instant;
-    decay : (S, m) with PD;  tau : (m,) [s];  maxwell_at : (m, 7).
-    """
-    m = tau.size
-    total = np.empty(m, np.complex64)
-    entry = np.empty(values.shape[4], np.complex64)
-    for x in range(b1.size):
-        total[:] = 0.0
-        heard = False
-        i, fi = _locate(b1[x], axes[0, 0], axes[0, 1], values.shape[1])
-        j, fj = _locate(df[x], axes[1, 0], axes[1, 1], values.shape[2])
-        for s in range(tissue.size):
-            f = fractions[tissue[s], x]
-            if f <= 0.0:
-                continue
-            at = place[x] + df[x] * moved[s, 0] + moved[s, 1]
-            if _outside(at, axes[2, 0], axes[2, 1], values.shape[3]):
-                continue
-            if box[2] > 0.0:
-                overlap = min(at + 0.5 * box[2], box[1]) - max(at - 0.5 * box[2], box[0])
-                if overlap <= 0.0:
-                    continue
-                f *= min(overlap / box[2], np.float32(1.0))
-            if which[s] >= 0:
-                f *= attenuation[which[s], x]
-            k, fk = _locate(at, axes[2, 0], axes[2, 1], values.shape[3])
-            entry[:] = 0.0
-            _entry(values[s], i, fi, j, fj, k, fk, f, entry)
-            wave = waves[wave_of[s], x] if wave_of[s] >= 0 else np.complex64(1.0)
-            for n in range(m):
-                total[n] += wave * decay[s, n] * entry[readout[n]]
-            heard = True
-        if not heard:
-            out[:, x] = 0.0
-            continue
-        for n in range(m):
-            turns = np.float32(df[x] * tau[n])
-            for c in range(maxwell.shape[0]):
-                turns += np.float32(maxwell[c, x] * maxwell_at[n, c])
-            angle = np.float32(-2.0 * np.pi) * (turns - np.rint(turns))
-            total[n] *= complex(np.cos(angle), np.sin(angle))
-        for q in range(out.shape[0]):
-            value = np.complex64(0.0)
-            for n in range(m):
-                value += mixing[q, n] * total[n]
-            out[q, x] = value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -314,7 +129,8 @@ def _decays(
     out = np.empty((variants.size, samples.size, kind.size), np.complex64)
     _decay_kernel(
         group.since_rf[at], group.tau[at], np.ascontiguousarray(course.along[at]),
-        window.df[spins.voxel].astype(float), np.ascontiguousarray(window.maxwell[:, spins.voxel], dtype=float),
+        window.df[spins.voxel].astype(float),
+        np.ascontiguousarray(window.deviations[:, spins.voxel], dtype=float),
         1.0 / species.t2[kind], species.rate[kind], species.side[kind], species.shift[kind],
         species.late[kind].astype(float), out,
     )  # fmt: skip
@@ -425,8 +241,8 @@ def _histories(
 ) -> np.ndarray:  # fmt: skip
     """Signal at the start of the chosen readouts for spins, (chosen, V)."""
     found = read_table(table, window, species, slope, spins)
-    if window.maxwell.size:
-        turns = course.base[history.chosen] @ window.maxwell[:, spins.voxel]
+    if window.deviations.size:
+        turns = course.base[history.chosen] @ window.deviations[:, spins.voxel]
         found = found * np.exp(-2j * np.pi * turns)
     return np.asarray(found)
 
@@ -455,7 +271,7 @@ def _checked(
     found: Modulation, group: Group, course: Course, window: Window, species: Species, slope: float,
     table: Table, history: HistoryBasis, spins: Spins, rows: np.ndarray, samples: np.ndarray,
 ) -> float:  # fmt: skip
-    """Relative error of the modulation of spins that did not choose it, at readouts and samples evenly taken."""
+    """Relative error of the modulation of spins that did not choose it, at evenly taken samples."""
     start = _histories(table, course, window, species, slope, spins, history)
     v = np.arange(len(group.tau))[_even(len(group.tau), 8)]
     j = _even(group.tau.shape[1], 24)
@@ -479,46 +295,3 @@ def _checked(
             wrong += float(np.sum(weight * np.abs(t @ g - true) ** 2))
             total += float(np.sum(weight * np.abs(true) ** 2))
     return float(np.sqrt(wrong / total)) if total > 0 else 0.0
-
-
-def images(
-    found: Modulation, history: HistoryBasis, group: Group, course: Course, window: Window, species: Species,
-    slope: float, table: Table, *, box: tuple[float, float] | None = None,
-    attenuation: np.ndarray | None = None, which: np.ndarray | None = None, scalar: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """Form the images of a group, complex64 (Q, N).
-
-    Parameters
-    ----------
-    found, history, group, course, window, species, slope, table
-        As of `build_modulation`.
-    box : (low, high), optional
-        Ideal profile [m] instead of the table's.
-    attenuation, which : arrays (A, N), (S,), optional
-        Diffusion attenuation maps and the row of each species, -1 for none.
-    scalar : array (S,), optional
-        Attenuation of whole species.
-    """
-    at = (found.variant, found.sample)
-    decay = species.decay(group.since_rf[at], group.tau[at]).T * species.pd[:, None]
-    if scalar is not None:
-        decay = decay * scalar[:, None]
-    instant_maxwell = course.base[history.chosen[found.readout]] + course.along[at]
-    # The carriers of single precision: phases are formed per voxel from few turns.
-    moved = np.zeros((species.size, 2), np.float32)
-    if slope:
-        moved[:, 0], moved[:, 1] = 1.0 / slope, species.shift / slope
-    a = table.axes
-    orders = list(window.waves)
-    waves = np.stack([window.waves[o] for o in orders]) if orders else np.zeros((0, 0), np.complex64)
-    wave_of = np.array([orders.index(int(o)) if o in window.waves else -1 for o in species.order])
-    out = np.empty((found.terms, window.b1.size), np.complex64)
-    _images(
-        window.fractions, species.tissue, window.b1, window.df, window.place, window.maxwell, moved,
-        np.array([*box, window.width] if box else [0.0, 0.0, 0.0], np.float32),
-        np.zeros((0, 0), np.float32) if attenuation is None else attenuation,
-        np.full(species.size, -1) if which is None else which, waves, wave_of,
-        table.values, np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), found.readout,
-        decay.astype(np.complex64), group.tau[at], instant_maxwell, found.solve.astype(np.complex64), out,
-    )  # fmt: skip
-    return out

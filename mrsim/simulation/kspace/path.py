@@ -1,8 +1,8 @@
 """Where in k-space a sequence is at every pulse and every sample.
 
-The path is the one that the k-space convention of Pulseq describes: an excitation starts it at k = 0, tau = 0;
-a refocusing pulse negates k and tau. Followed alike are further integrals that a pulse negates: the phase of
-homogeneous fields and the Maxwell terms (`played`).
+The path is the one that the k-space convention of Pulseq describes: an excitation starts it at k = 0 and
+tau = 0; a refocusing pulse negates k and tau. Followed alike are further integrals that a pulse negates: the
+phase of homogeneous fields and the Maxwell terms (`played`).
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ The path has eight components: k on the logical axes [1/m], the phase of homogen
 integrals of Gx^2 + Gy^2, Gz^2, Gx Gz, Gy Gz on world axes [Hz^2 s/m^2] that multiply the Maxwell maps.
 
 All filters are linear and act on the moments themselves, exactly for the piecewise-linear waveforms of a
-sequence: a delay shifts them; the Gaussian low-pass exp(-(f/fc)^2) is an average over a normal distribution of
-delays with SD 1/(sqrt(2) pi fc), taken by Gauss-Hermite quadrature; an eddy-current term with step response
-a exp(-t/tau) subtracts a y, with y' = -y/tau + G.
+sequence: a delay shifts them; the Gaussian low-pass exp(-(f/fc)^2) is an average over a normal distribution
+of delays with SD 1/(sqrt(2) pi fc), taken by Gauss-Hermite quadrature; an eddy-current term with step
+response a exp(-t/tau) subtracts a y, with y' = -y/tau + G.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _relax(end: np.ndarray, decay: np.ndarray) -> np.ndarray:
 
 
 def _response(event: GradEvent, at: np.ndarray, tau: float) -> np.ndarray:
-    """Return y(t) for y' = -y/tau + G from y(0) = 0 at the start of the block, exact; times from block start."""
+    """Return y(t), t from block start, for y' = -y/tau + G from y(0) = 0, exact."""
     times, values = event.times, event.values
     out = np.zeros(at.size)
     for t0, t1, g0, g1 in zip(times[:-1], times[1:], values[:-1], values[1:], strict=True):
@@ -78,8 +78,8 @@ class PlayedMoments(Moments):
     def __init__(self, sequence: Sequence, system: GradientSystem, axes: np.ndarray) -> None:
         if system.impulse_response is not None:
             raise UnsupportedSequenceError(
-                "a tabulated impulse response is played by the exact Bloch engine only; give delays, a low-pass "
-                "and eddy currents to the k-space engine."
+                "a tabulated impulse response is played by the exact Bloch engine only; give delays, a "
+                "low-pass and eddy currents to the k-space engine."
             )
         self._sequence, self._system, self._axes = sequence, system, np.asarray(axes, float)
         self._ids = np.stack([sequence.gx, sequence.gy, sequence.gz], axis=1).astype(np.int64)
@@ -161,7 +161,7 @@ class PlayedMoments(Moments):
     def _late(
         self, block: int, axis: int, window: tuple[float, ...], times: np.ndarray
     ) -> tuple[int, list[np.ndarray]]:
-        """Filtered minus demanded moment of a logical axis as each world axis delays it, and its number."""
+        """Return filtered minus demanded moment of a logical axis for each world axis, and its number."""
         near = self._ids[max(block - 1, 0) : block + 2, axis].tobytes()
         key = (axis, near, window)
         found = self._late_parts.get(key)
@@ -312,7 +312,7 @@ def _product_integral(first: GradEvent, second: GradEvent, at: np.ndarray) -> np
     middle = 0.5 * (knots[1:] + knots[:-1])
 
     def values(event: GradEvent, t: np.ndarray) -> np.ndarray:
-        return np.interp(t, event.times, event.values, left=0.0, right=0.0)
+        return np.asarray(np.interp(t, event.times, event.values, left=0.0, right=0.0))
 
     # Simpson is exact for the quadratic product; inside a segment both are linear, so ends are extrapolated.
     total = np.zeros(knots.size)

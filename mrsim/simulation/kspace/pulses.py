@@ -217,7 +217,8 @@ class PulseShape:
             return self
         return PulseShape(
             b1=np.repeat(self.b1, parts), steps=np.repeat(self.steps / parts, parts),
-            freq_offset=self.freq_offset, center=self.center, gradient=np.repeat(self.gradient, parts, axis=0),
+            freq_offset=self.freq_offset, center=self.center,
+            gradient=np.repeat(self.gradient, parts, axis=0),
         )  # fmt: skip
 
     def merged(self, most: int) -> PulseShape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,37 +13,22 @@ from .. import maps
 from ..gradients import GradientSystem
 from ..options import SimulationOptions
 from ..scanned import ScannedObject
-from . import modulation
+from .axes import axes_of
 from .deviations import Deviations, deviations
 from .diffusing import Weighting
-from .encode import Grid
-from .groups import Encoder, Group, encoder_of, readout_groups
+from .groups import readout_groups
 from .histories import Played
+from .part import Part
 from .path import Readouts, follow, readouts_of
 from .played import HOMOGENEOUS, MAXWELL, PlayedMoments
-from .slices import SliceClass, Selection, selection_of, slice_classes
-from .spins import SpinTable, Species, Window, axes_of, window_of
+from .scan import Movement, Scan, window_grid
+from .slices import SliceClass, selection_of, slice_classes
+from .spins import Species, Window, window_of
+from .table import SpinTable
 from .train import Timeline, spoiling_error
 
-_SAFETY = 0.2
-"""Share of the tolerance that the bases aim at: their weights are estimates of the true spectrum."""
 _CRUSHED = 80.0
 """Cycles of one order across a slice's stretch above which no profile leaves anything of the others."""
-_PLACES = 512
-"""Histories at places of the object that stand for all where deviations differ between readouts."""
-_SPECTRUM_FLOOR = 1e-2
-"""Share of the mean spectral energy that every k-space position counts for at least."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Movement:
-    """Rigid motion of the body at every readout, logical axes: x' = rotation @ x + shift.
-
-    rotation : (R, 3, 3);  shift : (R, 3) [m].
-    """
-
-    rotation: np.ndarray
-    shift: np.ndarray
 
 
 def played_readouts(
@@ -84,56 +69,6 @@ def _with_mean_maxwell(
     return replace(obj, df=df), replace(readouts, base=base, offsets=tuple(offsets))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Scan:
-    """All that the parts of one scan share."""
-
-    line: Timeline
-    obj: ScannedObject
-    readouts: Readouts
-    scale: np.ndarray
-    offset: np.ndarray
-    movement: Movement | None
-    weighting: Weighting | None
-    options: SimulationOptions
-    shift: np.ndarray
-    chosen: Selection | None
-    deviations: Deviations
-    follow_k: bool
-
-    @property
-    def coordinate(self) -> np.ndarray | None:
-        """Position along the direction of slice selection as the gradients see it [m]."""
-        if self.chosen is None:
-            return None
-        n = self.chosen.direction
-        return self.obj.coordinate_along(n @ self.scale) + np.float32(n @ self.offset)
-
-    def k_of(self, r: int) -> np.ndarray:
-        """Spatial frequencies (J, 3) of a readout in the body's own coordinates."""
-        k = self.demanded(r) @ self.scale
-        return k if self.movement is None else k @ self.movement.rotation[r]
-
-    def demanded(self, r: int) -> np.ndarray:
-        """Spatial frequencies (J, 3) of a readout that its Fourier transform takes [1/m]."""
-        # Small deviations from the demanded k are a modulation.
-        ro = self.line.readouts if self.follow_k else self.readouts
-        return np.asarray(ro.base[r, :3] + ro.offsets[ro.pattern[r]][:, :3])
-
-    def factor(self, r: int) -> np.ndarray:
-        """Factor (J,) of the samples of a readout that is the same for all spins."""
-        ro = self.readouts
-        pattern = ro.offsets[ro.pattern[r]]
-        k = self.demanded(r)
-        turns = k @ self.offset
-        if ro.base.shape[1] > 3:
-            turns = turns + ro.base[r, HOMOGENEOUS] + pattern[:, HOMOGENEOUS]
-        if self.movement is not None:
-            turns = turns + (k @ self.scale) @ self.movement.shift[r]
-        turns = turns - ro.freq[r] * ro.dwell[r] * np.arange(len(pattern))
-        return np.asarray(np.exp(-2j * np.pi * turns), dtype=np.complex64)
-
-
 def noiseless_signal(
     line: Timeline, obj: ScannedObject, receiver: maps.Receiver, scanner: Scanner, options: SimulationOptions,
     *, readouts: Readouts | None = None, scale: np.ndarray | None = None, offset: np.ndarray | None = None,
@@ -167,7 +102,7 @@ def noiseless_signal(
     obj, played = _with_mean_maxwell(line, obj, readouts or line.readouts)
     scale, offset = np.eye(3) if scale is None else scale, np.zeros(3) if offset is None else offset
     follow_k, found = _deviations(line, played, obj, scale, options, movement)
-    scan = _Scan(
+    scan = Scan(
         line=line, obj=obj, readouts=played, deviations=found, follow_k=follow_k, scale=scale, offset=offset,
         movement=movement, weighting=weighting, options=options,
         shift=shift if options.chemical_shift else 0.0 * shift, chosen=selection_of(line.shapes, corners),
@@ -203,7 +138,7 @@ def _deviations(
 
 
 def _play_class(
-    scan: _Scan, heard: SliceClass, receiver: maps.Receiver, data: list[np.ndarray], report: dict[str, float]
+    scan: Scan, heard: SliceClass, receiver: maps.Receiver, data: list[np.ndarray], report: dict[str, float]
 ) -> None:
     """Simulate the readouts of one class into ``data``."""
     window = window_of(scan.obj, heard, scan.chosen, scan.coordinate, scan.shift, scan.deviations.terms)
@@ -228,7 +163,7 @@ def _play_class(
     parts = []
     for group in groups:
         own = np.array([position[int(r)] for r in group.members])
-        parts.append(_Part(scan, heard, window, species, group, of_readout.reshape(-1)[own], share))
+        parts.append(Part(scan, heard, window, species, group, of_readout.reshape(-1)[own], share))
     bases = [part.basis(sampled, table) for part in parts]
     wanted = np.unique(np.concatenate([p.pulse[b.chosen] for p, b in zip(parts, bases, strict=True)]))
     found = table.table(pulses[wanted])
@@ -237,7 +172,7 @@ def _play_class(
         report["groups"] += 1.0
 
 
-def _heard_orders(scan: _Scan, heard: SliceClass) -> tuple[int, ...]:
+def _heard_orders(scan: Scan, heard: SliceClass) -> tuple[int, ...]:
     """Orders that crushers may leave where pulses have a profile: the echo path's and its neighbours."""
     line = scan.line
     if not heard.spacing or line.balanced or scan.chosen is None or not line.unit.any():
@@ -246,13 +181,13 @@ def _heard_orders(scan: _Scan, heard: SliceClass) -> tuple[int, ...]:
     return (0, -1, 1, -2, 2) if cycles < _CRUSHED else (0,)
 
 
-def _waves(scan: _Scan, window: Window, orders: tuple[int, ...]) -> dict[int, np.ndarray]:
+def _waves(scan: Scan, window: Window, orders: tuple[int, ...]) -> dict[int, np.ndarray]:
     """Phase of each order beside the echo path in every voxel, and its mean across the voxel.
 
     Along the direction of selection the mean is taken with the profile (`SpinTable.table`).
     """
     found = {}
-    grid, unit = _window_grid(scan.obj.placed.grid, window), scan.line.unit
+    grid, unit = window_grid(scan.obj.placed.grid, window), scan.line.unit
     # Crushers dephase by where the gradients put a voxel.
     seen = scan.obj.coordinate_along(unit @ scan.scale)[window.part] + unit @ scan.offset
     turns = seen.reshape(-1) + window.df * scan.line.unit_time
@@ -265,7 +200,7 @@ def _waves(scan: _Scan, window: Window, orders: tuple[int, ...]) -> dict[int, np
     return found
 
 
-def _spin_table(scan: _Scan, heard: SliceClass, window: Window, species: Species) -> SpinTable:
+def _spin_table(scan: Scan, heard: SliceClass, window: Window, species: Species) -> SpinTable:
     options, line = scan.options, scan.line
     threads = options.threads or len(os.sched_getaffinity(0))
     direction = scan.chosen.direction if scan.chosen is not None else np.zeros(3)
@@ -288,135 +223,3 @@ def _longitudinal(line: Timeline) -> frozenset[int]:
     return frozenset(np.unique(line.train.shape[prepares]).tolist()) - frozenset(
         np.unique(line.train.shape[~prepares]).tolist()
     )
-
-
-class _Part:
-    """One group of readouts of a class."""
-
-    def __init__(
-        self, scan: _Scan, heard: SliceClass, window: Window, species: Species, group: Group,
-        pulse: np.ndarray, share: np.ndarray,
-    ) -> None:  # fmt: skip
-        self.scan, self.heard, self.window, self.species, self.group = scan, heard, window, species, group
-        self.pulse, self.share = pulse, share
-        self.phase = np.exp(1j * scan.readouts.phase[group.members])
-        self.grid = _window_grid(scan.obj.placed.grid, window)
-        reached = scan.obj.reached
-        part = None if reached is None else reached[(slice(None), *window.part)]
-        self.encoder: Encoder = encoder_of(
-            self.grid, [scan.k_of(int(r)) for r in group.members], part, tolerance=scan.options.tolerance
-        )
-        self.course = self._course()
-
-    def _course(self) -> modulation.Course:
-        found, group = self.scan.deviations, self.group
-        if not found.terms:
-            return modulation.Course(
-                base=np.zeros((group.members.size, 0)), along=np.zeros((*group.tau.shape, 0))
-            )
-        return modulation.Course(
-            base=found.base[group.members], along=np.stack([found.courses[i] for i in group.course])
-        )
-
-    def basis(self, sampled: np.ndarray, table: SpinTable) -> modulation.HistoryBasis:
-        """Curves over the readouts, from the histories (pulses, sample) of sampled bins."""
-        # All orders side by side: their histories differ as those of tissues do.
-        amplitude = np.hstack(list(sampled[:, self.pulse])) * self.phase[:, None]
-        power = np.mean(np.abs(sampled[0][self.pulse]) ** 2, axis=0)
-        tissue = np.arange(self.share.size)
-        weights = np.tile(table.sample_weights(self.share), len(sampled))
-        kinds = table.species.tissue
-        gain = np.array([_mean_power(power, table, t) for t in tissue]) if kinds.size else np.zeros(0)
-        self.rows, self.samples = self._expected(np.sqrt(gain))
-        aim = _SAFETY * self.scan.options.tolerance
-        amplitude, weights = self._with_maxwell(amplitude, weights)
-        return modulation.history_basis(amplitude, weights, self.rows, 0.3 * aim)
-
-    def _with_maxwell(self, amplitude: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Histories at several places of the object where Maxwell terms differ between readouts."""
-        if not self.window.maxwell.size:
-            return amplitude, weights
-        spins = modulation.draw_spins(self.window, self.species, self.share, 64, 3)
-        turns = self.course.base @ self.window.maxwell[:, spins.voxel]
-        if np.ptp(turns, axis=0).max(initial=0.0) < 1e-3 * self.scan.options.tolerance:
-            return amplitude, weights
-        pick = np.arange(max(amplitude.shape[1], _PLACES))
-        rng = np.random.default_rng(4)  # which places stand for all
-        bins, places = pick % amplitude.shape[1], rng.integers(0, spins.voxel.size, pick.size)
-        turned = np.exp(-2j * np.pi * turns).astype(np.complex64)
-        return amplitude[:, bins] * turned[:, places], weights[bins]
-
-    def _expected(self, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Signal energy expected in each readout and in each sample along it, mean about 1.
-
-        The spectrum of the object at the tissues' mean signal tells where in k-space accuracy matters; a
-        floor keeps the edge of k-space, where noise rules, from being ignored.
-        """
-        body = np.tensordot(gain.astype(np.float32), self.window.fractions, axes=1).astype(np.complex64)
-        readouts, samples = self.encoder.energy(body.reshape(self.window.shape))
-        return (
-            readouts / max(readouts.mean(), 1e-300) + _SPECTRUM_FLOOR,
-            samples / max(samples.mean(), 1e-300) + _SPECTRUM_FLOOR,
-        )
-
-    def encode(
-        self, basis: modulation.HistoryBasis, table: modulation.Table, wanted: np.ndarray,
-        receiver: maps.Receiver, data: list[np.ndarray], report: dict[str, float],
-    ) -> None:  # fmt: skip
-        """Form the images and transform them for all coils."""
-        column = np.searchsorted(wanted, self.pulse[basis.chosen])
-        values = table.values[..., column] * self.phase[basis.chosen].astype(np.complex64)
-        own = modulation.Table(values=np.ascontiguousarray(values), axes=table.axes)
-        slope = self.heard.slope
-        aim = _SAFETY * self.scan.options.tolerance
-        found = modulation.build_modulation(
-            self.group, self.course, self.window, self.species, slope, own, basis, self.share, self.rows,
-            self.samples, aim, self.scan.options.tolerance,
-        )  # fmt: skip
-        heard = self.heard
-        box = None
-        if not self.scan.options.slice_profile and np.isfinite(heard.low):
-            box = (heard.low - heard.center, heard.high - heard.center)
-        extra = {}
-        if self.scan.weighting is not None:
-            extra = self.scan.weighting.of(int(self.group.members[0]), self.species, self.window)
-        images = modulation.images(
-            found, basis, self.group, self.course, self.window, self.species, slope, own, box=box, **extra
-        )
-        self._transform(images, found, receiver, data)
-        report["error"] = max(report["error"], found.error)
-        report["history_rank"] = max(report["history_rank"], float(basis.curves.shape[1]))
-        report["transforms_per_coil"] += found.terms
-
-    def _transform(
-        self,
-        images: np.ndarray,
-        found: modulation.Modulation,
-        receiver: maps.Receiver,
-        data: list[np.ndarray],
-    ) -> None:
-        shape = self.window.shape
-        out = np.zeros((self.group.members.size, receiver.channels, self.group.tau.shape[1]), np.complex64)
-        curves = [found.curve(q, self.group.variant) for q in range(found.terms)]
-        weighted = np.empty(shape, np.complex64)
-        for c, coil in enumerate(receiver.maps(self.window.part)):
-            for image, curve in zip(images, curves, strict=True):
-                np.multiply(coil, image.reshape(shape), out=weighted)
-                self.encoder.add(weighted, curve, out, c)
-        for i, r in enumerate(self.group.members):
-            data[r] = out[i]
-
-
-def _mean_power(power: np.ndarray, table: SpinTable, tissue: int) -> float:
-    """Mean signal power of the sampled bins of a tissue, of all where it has none."""
-    own = table.sample // table.axes.nodes == int(np.searchsorted(np.unique(table.species.tissue), tissue))
-    return float(power[own].mean()) if own.any() else float(power.mean())
-
-
-def _window_grid(grid: Grid, window: Window) -> Grid:
-    """Grid of a window's voxels."""
-    phase, part, read = window.part
-    start = (read.start, phase.start, part.start)
-    shape = (window.shape[2], window.shape[0], window.shape[1])
-    first = tuple(grid.first[i] + grid.spacing[i] * start[i] for i in range(3))
-    return Grid(shape=shape, spacing=grid.spacing, first=first)  # type: ignore[arg-type]

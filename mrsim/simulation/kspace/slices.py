@@ -94,7 +94,7 @@ def _selects(shape: PulseShape, extent: float) -> bool:
 
 
 def _probe(shape: PulseShape, direction: np.ndarray, at: np.ndarray, b1: float) -> np.ndarray:
-    """Maps (n, 3, 3) of a pulse at positions, without relaxation."""
+    """Compute the maps (n, 3, 3) of a pulse at positions, without relaxation."""
     one = np.ones(at.size)
     bins = Bins(t1=1e9 * one, t2=1e9 * one, adc=0 * one, b1=b1 * one, shift=0 * one, position=at)
     small = shape.merged(_STEPS)

@@ -30,7 +30,8 @@ def graph(flips, phases, dwell, shifts, orders, t1, t2):
     kinds, interval = np.unique(np.stack([dwell, shifts], axis=1), axis=0, return_inverse=True)
     train = PulseTrain(
         shape=shape, phase=np.deg2rad(phases), interval=interval.reshape(-1), order=orders,
-        tau=np.zeros(len(orders)), dwell=kinds[:, 0], precession=kinds[:, 0], shifts=kinds[:, 1].astype(int), unit=1.0,
+        tau=np.zeros(len(orders)), dwell=kinds[:, 0], precession=kinds[:, 0], shifts=kinds[:, 1].astype(int),
+        unit=1.0,
     )  # fmt: skip
     return histories(
         train, np.stack([m for m, _ in maps]), np.stack([c for _, c in maps]), bins, max_states=2000
