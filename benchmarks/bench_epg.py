@@ -33,9 +33,7 @@ def run() -> list[Row]:
         b1 = obj.b1[obj.occupied]
         nodes = chebyshev_nodes(float(b1.min()), float(b1.max()), options.b1_nodes)
         tissues = obj.tissues
-        values = {
-            n: np.repeat([getattr(t, n) for t in tissues], nodes.size) for n in ("t1", "t2", "adc")
-        }
+        values = {n: np.repeat([getattr(t, n) for t in tissues], nodes.size) for n in ("t1", "t2", "adc")}
         shift = np.repeat([t.shift_ppm * 1e-6 * scanner.f0 for t in tissues], nodes.size)
         bins = Bins(**values, b1=np.tile(nodes, len(tissues)), shift=shift)
         played = Played(

@@ -1,9 +1,10 @@
 """A whole-head MPRAGE at 1 mm with 32 coils by the k-space engine, in a process of its own.
 
-256 x 256 x 176, B0, B1+ and T2*, tolerance 1 %. Compared with its bare Fourier transforms (one complex64 FFT of
-the acquired grid, 512 x 256 x 176 with oversampling, for each coil and term, on as many threads) and with the
-exact engine on the same job, extrapolated: its cost model (`mrsim.simulation.bloch.cost`, measured spin-samples per
-second) times 16 spins for each occupied voxel and tissue. Smaller jobs show how time grows with coils and terms.
+256 x 256 x 176, B0, B1+ and T2*, tolerance 1 %. Compared with its bare Fourier transforms (one complex64 FFT
+of the acquired grid, 512 x 256 x 176 with oversampling, for each coil and term, on as many threads) and with
+the exact engine on the same job, extrapolated: its cost model (`mrsim.simulation.bloch.cost`, measured
+spin-samples per second) times 16 spins for each occupied voxel and tissue. Smaller jobs show how time grows
+with coils and terms.
 """
 
 import json
@@ -24,12 +25,14 @@ def _card(voxel: float) -> Any:
     from protocols import Protocol, Provenance
     from protocols.settings import Geometry, Readout, Rf, Timing
 
-    source = {g: Provenance(source="benchmark", verified=False) for g in ("geometry", "timing", "rf", "readout")}
+    origin = Provenance(source="benchmark", verified=False)
+    source = dict.fromkeys(("geometry", "timing", "rf", "readout"), origin)
     card = Protocol(
-        name="bench-mprage", title="MPRAGE", study="benchmark", scanner="siemens-prisma-3t", sequence="mprage",
-        suffix="T1w", geometry=Geometry(orientation="sagittal", fov=(0.256, 0.256, 0.176), matrix=(256, 256, 176)),
+        name="bench-mprage", title="MPRAGE", study="benchmark", scanner="siemens-prisma-3t",
+        sequence="mprage", suffix="T1w", provenance=source,
+        geometry=Geometry(orientation="sagittal", fov=(0.256, 0.256, 0.176), matrix=(256, 256, 176)),
         timing=Timing(tr=2.3, te=2.9e-3, ti=0.9, echo_spacing=7.1e-3, turbo_factor=176, dummy_shots=1),
-        rf=Rf(flip_deg=9.0, inversion="hypsec"), readout=Readout(bandwidth=240.0), provenance=source,
+        rf=Rf(flip_deg=9.0, inversion="hypsec"), readout=Readout(bandwidth=240.0),
     )  # fmt: skip
     return card.at_resolution(voxel)
 
@@ -70,11 +73,13 @@ def _job(voxel: float, coils: int, tolerance: float) -> dict[str, float]:
         bare.append(time.perf_counter() - begin)
     points = int(sum(np.count_nonzero(f) for f in head.fractions)) * SPINS
     exact = estimated_seconds(sequence, points, coils=coils, workers=2, double=False)
-    return {"seconds": seconds, "memory": memory, "terms": terms, "fft": float(np.median(bare)), "exact": exact}
+    transform = float(np.median(bare))
+    return {"seconds": seconds, "memory": memory, "terms": terms, "fft": transform, "exact": exact}
 
 
 def _child(voxel: float, coils: int, tolerance: float) -> dict[str, float]:
-    code = f"from benchmarks.bench_mprage import _job; import json; print(json.dumps(_job({voxel}, {coils}, {tolerance})))"
+    job = f"_job({voxel}, {coils}, {tolerance})"
+    code = f"from benchmarks.bench_mprage import _job; import json; print(json.dumps({job}))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
@@ -94,8 +99,9 @@ def run() -> list[Row]:
     for coils in (8, 16, 32):
         part = _child(2e-3, coils, TOLERANCE)
         first = first or part["seconds"] / coils
-        rows.append(Row(job=f"2 mm, {coils} coils, {part['terms']:.0f} terms", value=part["seconds"], unit="s",
-                        ratio=part["seconds"] / coils / first, against="time per coil of 8"))  # fmt: skip
+        job = f"2 mm, {coils} coils, {part['terms']:.0f} terms"
+        ratio = part["seconds"] / coils / first
+        rows.append(Row(job=job, value=part["seconds"], unit="s", ratio=ratio, against="time per coil of 8"))
     for tolerance in (3e-2, 1e-3):
         part = _child(2e-3, 32, tolerance)
         rows.append(Row(job=f"2 mm, 32 coils, tolerance {tolerance:g}: {part['terms']:.0f} terms",

@@ -5,11 +5,11 @@
 
 from .engine import simulate
 from .ismrmrd_file import write_ismrmrd
+from .kspace.path import UnsupportedSequenceError
 from .options import SimulationOptions
 from .placement import Pose
 from .rawdata import RawData
 from .session import Session, draw_session
-from .kspace.path import UnsupportedSequenceError
 
 __all__ = [
     "Pose",

@@ -46,8 +46,7 @@ class Cause:
 def _scanner(bench: Bench, **groups: dict[str, object]) -> Bench:
     scanner, session, options = bench
     changes: dict[str, object] = {
-        name: dataclasses.replace(getattr(scanner, name), **values)
-        for name, values in groups.items()
+        name: dataclasses.replace(getattr(scanner, name), **values) for name, values in groups.items()
     }
     return scanner.replace(**changes), session, options
 

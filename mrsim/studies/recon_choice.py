@@ -18,8 +18,8 @@ def recon_options(scanner: "Scanner", wishes: Mapping[str, Any]) -> "ReconOption
     scanner : Scanner
         Its reconstruction chain holds the vendor's habits.
     wishes : mapping
-        ``combine``, ``acceleration``, ``partial_fourier``, ``intensity_correction``, ``distortion_correction``; the word "native" keeps
-        the habit.
+        ``combine``, ``acceleration``, ``partial_fourier``, ``intensity_correction``,
+        ``distortion_correction``; the word "native" keeps the habit.
 
     Notes
     -----

@@ -19,10 +19,10 @@ from mrsim.simulation import (
 from mrsim.simulation.gradients import GradientSystem
 from mrsim.simulation.kspace.histories import Played
 from mrsim.simulation.kspace.pulses import Bins
+from mrsim.simulation.kspace.train import timeline
 from mrsim.simulation.placement import place
 from mrsim.simulation.scanned import scan_object
 from mrsim.simulation.scanner_gradients import scanner_gradients
-from mrsim.simulation.kspace.train import timeline
 from phantoms import Phantom, TissueTable, point_phantom, shepp_logan_3d, uniform_sphere
 from phantoms.shepp_logan import EllipsoidPhantom
 
