@@ -67,8 +67,9 @@ def axes_of(
     b1, df = window.b1[inside], window.df[inside]
     # A selective pulse turns by less than a non-selective inversion: fewer nodes do.
     count = b1_nodes if heard.spacing == 0.0 else min(b1_nodes, 6)
-    if tolerance >= 1e-3:
-        count = min(count, 7)
+    # Degree 4 leaves 4e-4 of the sine of a 180 degree pulse over +-30 %, degree 6 leaves 1e-6.
+    if tolerance >= 2e-4:
+        count = min(count, 7 if tolerance < 2e-3 else 5)
     low, high = float(df.min()), float(df.max())
     if period:
         turns = max(1, int(np.ceil((high - low) / period + 1e-9)))

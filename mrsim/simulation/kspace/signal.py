@@ -207,12 +207,12 @@ def _spin_table(scan: Scan, heard: SliceClass, window: Window, species: Species)
     played = Played(
         train=line.train.only(heard.pulses), shapes=line.shapes, direction=direction,
         max_states=options.max_states, threads=threads, unit_time=line.unit_time,
-        drop=float(np.clip(1e-3 * options.tolerance, 1e-9, 1e-5)), longitudinal=_longitudinal(line),
+        drop=float(np.clip(2e-3 * options.tolerance, 1e-9, 5e-5)), longitudinal=_longitudinal(line),
     )  # fmt: skip
     period = 1.0 / float(np.median(np.diff(line.path.center))) if line.balanced else 0.0
     axes = axes_of(
         window, heard, played, b1_nodes=options.b1_nodes, period=period, profile=options.slice_profile,
-        wave=float(line.unit @ direction), tolerance=min(0.3 * options.tolerance, 2e-3),
+        wave=float(line.unit @ direction), tolerance=min(0.2 * options.tolerance, 5e-3),
     )  # fmt: skip
     return SpinTable(played, species, heard, axes)
 
