@@ -56,7 +56,7 @@ def scanned_cloud(
     voxel = np.concatenate(where)
     sensitivity = np.stack([m.reshape(-1)[voxel] for m in receiver.maps()]) if options.coils else None
     volts = 2 * np.pi * scanner.f0 * equilibrium_magnetization(scanner.b0) if options.coils else 1.0
-    cloud = _points(obj, where, scanner.f0)
+    cloud = _points(obj, where, scanner.f0 if options.chemical_shift else 0.0)
     return (
         cloud.replace(
             {
