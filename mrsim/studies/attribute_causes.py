@@ -147,7 +147,7 @@ def _state(own: Side, reference: Side, active: frozenset[str], switch_off: Switc
         scanner=_with(scanner, reference.scanner, [*_NAMES, *_DRAWN]),
         card=own.card if "protocol" in active else reference.card,
         session=_without_unused_draws(session),
-        # Without noise there still is a noise scan: coils are weighted as before (`attribute_noise`).
+        # Without noise there still is a noise scan: coils are weighted as before (`noise_scan`).
         options=dataclasses.replace(options, noise=own.options.noise),
         recon=own.recon if "reconstruction" in active else reference.recon,
         noise=options.noise,

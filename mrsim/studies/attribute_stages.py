@@ -36,7 +36,7 @@ def scan(ctx: StageContext) -> None:
     from phantoms import load_phantom
     from protocols import Protocol, Scanner, read_seq
 
-    from .attribute_noise import noise_scan_only
+    from .noise_scan import noise_scan_only
     from .stage_scan import brain_centroid, head_center
 
     p = ctx.params

@@ -107,6 +107,8 @@ def scan(ctx: StageContext) -> None:
     from phantoms import load_phantom
     from protocols import read_seq
 
+    from .noise_scan import noise_scan_only
+
     scanner, card = records(ctx)
     head = load_phantom(ctx.one("phantom") / "phantom.h5")
     played = read_seq(ctx.one("sequence") / "sequence.seq")
@@ -120,11 +122,15 @@ def scan(ctx: StageContext) -> None:
         tolerance=float(o["tolerance"]),
         b0=bool(o["b0"]),
         b1=bool(o["b1"]),
-        noise=bool(o["noise"]) and ctx.key["session"] != TRUTH_SESSION,
+        noise=bool(o["noise"]),
         threads=1,
     )
+    rng = ctx.rng
+    if ctx.key["session"] == TRUTH_SESSION:
+        # Its images are noiseless; coils are weighted by its noise scan as in any other session.
+        rng = noise_scan_only(rng, played.label("NOISE") > 0)
     scanner, session, options = switch_off(o["off"], scanner=scanner, session=session, options=options)
-    raw = simulate(head, played, scanner, prescription, rng=ctx.rng, session=session, options=options)
+    raw = simulate(head, played, scanner, prescription, rng=rng, session=session, options=options)
     write_ismrmrd(ctx.out_dir / "raw.h5", raw)
     recipe = {**raw.recipe, "center_m": np.asarray(prescription.center).tolist()}
     (ctx.out_dir / "session.json").write_bytes(pretty_json(recipe))

@@ -14,9 +14,16 @@ from mrsim.simulation.scan_events import draw_events
 from mrsim.simulation.scanner_gradients import distortion_description, scanner_gradients
 from mrsim.simulation.session import Session
 from mrsim.simulation.streams import cause_stream
-from protocols import load_scanner
+from protocols import Scanner
+from protocols import load_scanner as library_scanner
 
 PIVOT = np.array([0.01, -0.02, -0.05])
+
+
+def load_scanner(name: str) -> Scanner:
+    """Scanner of the library whose subjects move as cooperative adults do."""
+    scanner = library_scanner(name)
+    return scanner.replace(session=dataclasses.replace(scanner.session, motion="still"))
 
 
 def visit(scanner, seed=3):

@@ -21,7 +21,7 @@ from mrsim.studies.attribute_causes import (
     simulated_as,
     states,
 )
-from mrsim.studies.attribute_noise import noise_scan_only
+from mrsim.studies.noise_scan import noise_scan_only
 from mrsim.studies.records import from_record
 from protocols import Prescription, list_scanners, load_protocol, load_scanner
 

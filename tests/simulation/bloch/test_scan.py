@@ -100,7 +100,15 @@ FIELDS = {
 
 def options(**fields):
     return SimulationOptions(
-        **{"b0": False, "b1": False, "coils": False, "noise": False, "tolerance": 1e-5, **fields}
+        **{
+            "b0": False,
+            "b1": False,
+            "coils": False,
+            "noise": False,
+            "tolerance": 1e-5,
+            "exact_distortion": True,
+            **fields,
+        }
     )
 
 
