@@ -104,10 +104,28 @@ class PlacedPhantom:
         return np.asarray(logical @ self.to_world[:3, :3].T + self.to_world[:3, 3])
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _gather(source: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
-    """Trilinear samples of source (x, y, z) at ``m @ (i, j, k, 1)`` for all voxels (i, j, k) of out."""
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _trilinear(source: np.ndarray, x: float, y: float, z: float) -> float:
+    """Trilinear sample of source (x, y, z), 0 outside."""
     nx, ny, nz = source.shape
+    if x <= 0 or y <= 0 or z <= 0 or x >= nx - 1 or y >= ny - 1 or z >= nz - 1:
+        return 0.0
+    a, b, c = int(x), int(y), int(z)
+    fx, fy, fz = x - a, y - b, z - c
+    v00 = source[a, b, c] * (1 - fz) + source[a, b, c + 1] * fz
+    v01 = source[a, b + 1, c] * (1 - fz) + source[a, b + 1, c + 1] * fz
+    v10 = source[a + 1, b, c] * (1 - fz) + source[a + 1, b, c + 1] * fz
+    v11 = source[a + 1, b + 1, c] * (1 - fz) + source[a + 1, b + 1, c + 1] * fz
+    return (v00 * (1 - fy) + v01 * fy) * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _gather(source: np.ndarray, m: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
+    """Trilinear samples of source (x, y, z) at ``m @ (i, j, k, 1)`` for all voxels (i, j, k) of out.
+
+    ``shift`` (3, i, j, k) moves the points, in voxels of the source; an empty one does not.
+    """
+    moved = shift.size > 0
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             x0 = m[0, 0] * i + m[0, 1] * j + m[0, 3]
@@ -115,40 +133,11 @@ def _gather(source: np.ndarray, m: np.ndarray, out: np.ndarray) -> None:
             z0 = m[2, 0] * i + m[2, 1] * j + m[2, 3]
             for k in range(out.shape[2]):
                 x, y, z = x0 + m[0, 2] * k, y0 + m[1, 2] * k, z0 + m[2, 2] * k
-                if x <= 0 or y <= 0 or z <= 0 or x >= nx - 1 or y >= ny - 1 or z >= nz - 1:
-                    out[i, j, k] = 0.0
-                    continue
-                a, b, c = int(x), int(y), int(z)
-                fx, fy, fz = x - a, y - b, z - c
-                v00 = source[a, b, c] * (1 - fz) + source[a, b, c + 1] * fz
-                v01 = source[a, b + 1, c] * (1 - fz) + source[a, b + 1, c + 1] * fz
-                v10 = source[a + 1, b, c] * (1 - fz) + source[a + 1, b, c + 1] * fz
-                v11 = source[a + 1, b + 1, c] * (1 - fz) + source[a + 1, b + 1, c + 1] * fz
-                low = v00 * (1 - fy) + v01 * fy
-                out[i, j, k] = low * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _gather_shifted(source: np.ndarray, m: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
-    """As `_gather`, at points moved by ``shift`` (3, i, j, k) in voxels of the source."""
-    nx, ny, nz = source.shape
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            for k in range(out.shape[2]):
-                x = m[0, 0] * i + m[0, 1] * j + m[0, 2] * k + m[0, 3] + shift[0, i, j, k]
-                y = m[1, 0] * i + m[1, 1] * j + m[1, 2] * k + m[1, 3] + shift[1, i, j, k]
-                z = m[2, 0] * i + m[2, 1] * j + m[2, 2] * k + m[2, 3] + shift[2, i, j, k]
-                if x <= 0 or y <= 0 or z <= 0 or x >= nx - 1 or y >= ny - 1 or z >= nz - 1:
-                    out[i, j, k] = 0.0
-                    continue
-                a, b, c = int(x), int(y), int(z)
-                fx, fy, fz = x - a, y - b, z - c
-                v00 = source[a, b, c] * (1 - fz) + source[a, b, c + 1] * fz
-                v01 = source[a, b + 1, c] * (1 - fz) + source[a, b + 1, c + 1] * fz
-                v10 = source[a + 1, b, c] * (1 - fz) + source[a + 1, b, c + 1] * fz
-                v11 = source[a + 1, b + 1, c] * (1 - fz) + source[a + 1, b + 1, c + 1] * fz
-                low = v00 * (1 - fy) + v01 * fy
-                out[i, j, k] = low * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
+                if moved:
+                    x += shift[0, i, j, k]
+                    y += shift[1, i, j, k]
+                    z += shift[2, i, j, k]
+                out[i, j, k] = _trilinear(source, x, y, z)
 
 
 def _gather_occupied(
@@ -173,11 +162,10 @@ def _gather_occupied(
     shifted = matrix.copy()
     shifted[:3, 3] += matrix[:3, :3] @ low
     part = out[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-    if shift is None:
-        _gather(np.pad(source, 1), shifted, part)
-        return
-    moved = shift[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-    _gather_shifted(np.pad(source, 1), shifted, moved, part)
+    moved = np.zeros((3, 0, 0, 0), np.float32)
+    if shift is not None:
+        moved = shift[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    _gather(np.pad(source, 1), shifted, moved, part)
 
 
 def _occupied(fractions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
