@@ -116,7 +116,8 @@ def _trilinear(source: np.ndarray, x: float, y: float, z: float) -> float:
     v01 = source[a, b + 1, c] * (1 - fz) + source[a, b + 1, c + 1] * fz
     v10 = source[a + 1, b, c] * (1 - fz) + source[a + 1, b, c + 1] * fz
     v11 = source[a + 1, b + 1, c] * (1 - fz) + source[a + 1, b + 1, c + 1] * fz
-    return (v00 * (1 - fy) + v01 * fy) * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
+    value: float = (v00 * (1 - fy) + v01 * fy) * (1 - fx) + (v10 * (1 - fy) + v11 * fy) * fx
+    return value
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
