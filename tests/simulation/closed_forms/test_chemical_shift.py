@@ -8,14 +8,17 @@ df times effective echo spacing times lines.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from mrsim.simulation import Session
 from protocols import load_scanner
 from protocols.settings import Readout, Rf, Timing
 from protocols.settings_epi import Epi
 
-from .bench import IDEAL, axis, body, card, centroid, cloud, coordinate, scan, slice_gradient, slices
+from .bench import IDEAL, PERFECT, axis, body, card, centroid, cloud, coordinate, scan, slice_gradient, slices
 
 PPM = -3.4
 SCANNERS = ("siemens-avanto-1p5t", "siemens-prisma-3t", "ideal-3t", "siemens-terra-7t")
@@ -94,6 +97,29 @@ def check(rows):
     # Centres of mass of clouds of 1.5 pixels; the slice's profile is symmetric, its ramps sampled at 0.8 mm.
     np.testing.assert_allclose(rows[:, 1], rows[:, 2], atol=5e-3)
     np.testing.assert_allclose(rows[:, 3], rows[:, 4], atol=5e-3)
+
+
+def test_off_resonance_moves_the_slice_as_chemical_shift_does():
+    """Uniform offset f: the slice lies -f / G beside its place, found as the heads of ramps along y."""
+    protocol = card(
+        "gre", (FOV, FOV, THICKNESS), (LINES, LINES, 1), selection=slices(THICKNESS),
+        timing=Timing(tr=0.2, te=0.008, dummy_shots=0), rf=Rf(flip_deg=30.0, spoiler_cycles=4.0),
+        readout=Readout(bandwidth=2000.0),
+    )  # fmt: skip
+    found = []
+    for offset in (0.0, 300.0):
+        done = scan(
+            protocol, ramps(), options=dataclasses.replace(PERFECT, b0=True, chemical_shift=False),
+            session=Session(frequency_offset=offset),
+        )  # fmt: skip
+        image = done.image()
+        x, y = coordinate(image, 0), coordinate(image, 1)
+        half = np.where((x < 0)[:, None], image.data[:, :, 0], 0.0)
+        found.append(centroid(half.sum(axis=0), y, 0.014))
+    expected = -300.0 / slice_gradient(done.sequence)
+    print(f"slice moved {1e3 * (found[1] - found[0]):+.4f} mm ({1e3 * expected:+.4f})")
+    # As for fat: centres of mass, ramps sampled at 0.8 mm.
+    assert found[1] - found[0] == pytest.approx(expected, rel=0.02)
 
 
 def test_readout_and_slice():
