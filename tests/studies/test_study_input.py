@@ -181,3 +181,9 @@ def test_overrides_change_the_scanner_record():
         libraries.scanner("siemens-prisma-3t", {"noise": {"relative_figur": 3.0}})
     with pytest.raises(ValueError, match="must be a number"):
         libraries.scanner("siemens-prisma-3t", {"noise": {"relative_figure": "3"}})
+
+
+def test_causes_to_switch_off_must_exist():
+    study = check_study(changed("simulation", off=["concomitant"]), file="s.toml", libraries=FakeLibraries())
+    assert study.simulation.off == ("concomitant",)
+    assert "unknown cause 'concomitent'" in only(changed("simulation", off=["concomitent"]), FakeLibraries())
