@@ -116,6 +116,8 @@ class TissueCurve:
         Text per parameter.
     verified : tuple of bool
         One per field: whether every value used at that field was read at its source.
+    flags : dict
+        The same for each value: per parameter of `sources`, one flag per field.
     """
 
     name: str
@@ -129,6 +131,7 @@ class TissueCurve:
     shift_ppm: float = 0.0
     sources: dict[str, str] = field(default_factory=dict)
     verified: tuple[bool, ...] = ()
+    flags: dict[str, tuple[bool, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {len(v) for v in (self.b0, self.t1, self.t2, self.t2_prime)}
@@ -138,6 +141,8 @@ class TissueCurve:
             raise TissueError(f"b0 of tissue {self.name!r} must be positive and increasing; got {self.b0}.")
         if self.verified and len(self.verified) != len(self.b0):
             raise TissueError(f"verified of tissue {self.name!r} must have one entry per field.")
+        if any(len(v) != len(self.b0) for v in self.flags.values()):
+            raise TissueError(f"flags of tissue {self.name!r} must have one entry per field.")
         for k in range(len(self.b0)):
             self._build(self.t1[k], self.t2[k], self.t2_prime[k], verified=False)
 
@@ -247,7 +252,8 @@ class TissueTable:
         for name, c in self.curves.items():
             times = {k: [v if math.isfinite(v) else None for v in getattr(c, k)] for k in _TIMES}
             rest = {k: getattr(c, k) for k in ("pd", "chi", "adc", "shift_ppm", "sources")}
-            out[name] = {"b0": list(c.b0), **times, **rest, "verified": list(c.verified)}
+            flags = {k: list(v) for k, v in c.flags.items()}
+            out[name] = {"b0": list(c.b0), **times, **rest, "verified": list(c.verified), "flags": flags}
         return out
 
     @classmethod
@@ -268,6 +274,7 @@ class TissueTable:
                     shift_ppm=float(entry["shift_ppm"]),
                     sources={str(k): str(v) for k, v in entry.get("sources", {}).items()},
                     verified=tuple(bool(v) for v in entry.get("verified", ())),
+                    flags={str(k): tuple(bool(x) for x in v) for k, v in entry.get("flags", {}).items()},
                 )
             except (KeyError, TypeError, AttributeError) as error:
                 raise TissueError(f"tissue table entry {name!r} is not complete: {error!r}.") from error
@@ -317,6 +324,7 @@ def _alias(name: str, other: TissueCurve, text: str) -> TissueCurve:
     values = {k: getattr(other, k) for k in TissueCurve.__dataclass_fields__ if k not in ("name", "sources")}
     sources = {k: f"{text}: {v}" for k, v in other.sources.items()}
     values["verified"] = tuple(False for _ in other.b0)
+    values["flags"] = {k: values["verified"] for k in other.flags}
     return TissueCurve(name=name, sources=sources, **values)
 
 
@@ -330,14 +338,13 @@ def _curve(name: str, entry: Mapping[str, Any], sources: Mapping[str, Mapping[st
     t2_prime = tuple(_t2_prime(s, t, law * b) for s, t, b in zip(t2_star, t2, b0, strict=True))
 
     texts: dict[str, str] = {}
-    verified = [True] * len(b0)
+    flags: dict[str, tuple[bool, ...]] = {}
     for key in ("t1", "t2", "t2star", "pd", "chi", "adc", "shift"):
         used = entry.get(f"{key}_source")
         if used is None:
             continue
         column = list(used) if isinstance(used, list) else [used] * len(b0)
-        for k, source in enumerate(column):
-            verified[k] &= bool(sources[source]["verified"])
+        flags[key] = tuple(bool(sources[source]["verified"]) for source in column)
         parts = [f"{b:g} T: {sources[s]['text']}" for b, s in zip(b0, column, strict=True)]
         texts[key] = "; ".join(parts) if isinstance(used, list) else str(sources[used]["text"])
     return TissueCurve(
@@ -351,7 +358,8 @@ def _curve(name: str, entry: Mapping[str, Any], sources: Mapping[str, Mapping[st
         adc=float(entry["adc_um2_ms"]) * 1e-9,
         shift_ppm=float(entry.get("shift_ppm", 0.0)),
         sources=texts,
-        verified=tuple(verified),
+        verified=tuple(all(values) for values in zip(*flags.values(), strict=True)),
+        flags=flags,
     )
 
 

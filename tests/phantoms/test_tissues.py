@@ -69,10 +69,40 @@ def test_unread_sources_are_never_called_verified():
 
 def test_every_tissue_is_physical_at_every_field():
     for name in TABLE.names:
-        for b0 in np.geomspace(0.3, 9.4, 40):
+        for b0 in np.geomspace(0.03, 9.4, 60):
             p = TABLE.at(name, b0)
             assert 0 < p.t2_star <= p.t2 * (1 + 1e-12)  # round-off where T2' is infinite
             assert p.t2 <= p.t1
+
+
+FIELDS = (0.055, 0.55, 1.5, 3.0, 7.0)
+
+
+def test_every_value_at_the_five_fields_has_a_source_and_a_flag():
+    for name, curve in TABLE.curves.items():
+        assert curve.b0 == FIELDS, name
+        for key in ("t1", "t2", "t2star", "pd", "chi", "adc"):
+            assert len(curve.sources[key]) > 10, (name, key)
+            assert len(curve.flags[key]) == len(FIELDS), (name, key)
+        assert curve.verified == tuple(all(v) for v in zip(*curve.flags.values(), strict=True))
+    # T1 of white matter: read at all fields but 0.55 T; T2 read at the three of Cox & Gowland.
+    assert TABLE.curves["wm"].flags["t1"] == (True, False, True, True, True)
+    assert TABLE.curves["wm"].flags["t2"] == (False, False, True, True, True)
+
+
+def test_measured_and_derived_values():
+    # UNITY, T1 at 64 mT: thalamus 0.2946 s, hippocampus 0.3403 s, times (55/64)^0.16.
+    assert TABLE.at("thalamus", 0.055).t1 == pytest.approx(0.2946 * (55 / 64) ** 0.16, rel=2e-3)
+    assert TABLE.at("hippocampus", 0.055).t1 == pytest.approx(0.3403 * (55 / 64) ** 0.16, rel=2e-3)
+    # Gelman 1999, pallidum at 3 T: R2 25.8, R2' 12.0 /s; the table rounds to 0.1 ms.
+    gp = TABLE.at("pallidum", 3.0)
+    assert 1 / gp.t2 == pytest.approx(25.8, rel=3e-3)
+    assert 1 / gp.t2_prime == pytest.approx(12.0, rel=1e-2)
+    # Lu 2004: arterial 1664 ms, venous 1584 ms.
+    assert TABLE.at("arterial_blood", 3.0).t1 == pytest.approx(1.664)
+    assert TABLE.at("venous_blood", 3.0).t1 == pytest.approx(1.584)
+    # Deoxygenated blood dephases fast, oxygenated does not.
+    assert TABLE.at("venous_blood", 3.0).t2_star < 0.25 * TABLE.at("arterial_blood", 3.0).t2_star
 
 
 def test_chi_is_the_sum_of_its_parts():
