@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -177,3 +178,23 @@ def text(f: Any, path: Path, name: str) -> str:
     if d.is_virtual or d.external:
         raise PhantomFileError(f"{path}: {name!r} must be a plain dataset; got external or virtual storage.")
     return str(d.asstr(errors="replace")[()])[:MAX_TEXT_ATTRIBUTE]
+
+
+def content_hash(f: Any) -> str:
+    """Return the SHA-256 of all datasets of an open file: names, types, shapes and values, not storage."""
+    import h5py
+
+    digest = hashlib.sha256()
+    names: list[str] = []
+    f.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    for name in sorted(names):
+        d = f[name]
+        digest.update(f"{name} {d.dtype.str} {d.shape};".encode())
+        if d.dtype.kind == "O":
+            digest.update(str(d.asstr()[()]).encode())
+        elif d.ndim == 0:
+            digest.update(d[()].tobytes())
+        else:
+            for part in range(len(d)):  # a map at a time: files may be larger than memory
+                digest.update(np.ascontiguousarray(d[part]).tobytes())
+    return digest.hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .diffusion_file import read_diffusion, write_diffusion
-from .hdf5 import PhantomFileError, dataset, has, open_hdf5, written_hdf5
+from .hdf5 import PhantomFileError, content_hash, dataset, has, open_hdf5, written_hdf5
 from .phantom import Phantom, PhantomError
 from .tissues import TissueTable
 
@@ -25,8 +25,10 @@ MAX_TEXT = 16 * 1024**2
 def save_phantom(path: str | Path, phantom: Phantom) -> None:
     """Write a phantom to an HDF5 file.
 
-    Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as uint8 without loss,
-    others as float32. The file appears under its name only when complete.
+    Nothing is lost. Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as uint8,
+    others as float32; tissue curves at all fields, scale, labels, truth, provenance and the diffusion model go
+    with them. The attribute ``sha256`` is the hash of the content (`check_content`). The file appears under
+    its name only when complete.
 
     Parameters
     ----------
@@ -44,6 +46,7 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
         "regions": {str(k): v for k, v in phantom.regions.items()},
         "truth": phantom.truth,
         "chi_outside": phantom.chi_outside,
+        **({"provenance": phantom.provenance} if phantom.provenance else {}),
     }
     codes = np.rint(phantom.fractions * np.float32(255.0)).astype(np.uint8)
     exact = np.array_equal(codes.astype(np.float32) / np.float32(255.0), phantom.fractions)
@@ -59,10 +62,33 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
             f.create_dataset("labels", data=phantom.labels, chunks=_chunk(phantom.shape), **options)
         if phantom.diffusion is not None:
             write_diffusion(f.create_group("diffusion"), phantom.diffusion)
+        f.attrs["sha256"] = content_hash(f)
 
 
 def _chunk(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return min(shape[0], 32), shape[1], shape[2]
+
+
+def check_content(path: str | Path) -> str | None:
+    """Return the hash of the content of a file of ours, None where it was written without one.
+
+    Raises
+    ------
+    PhantomFileError
+        If the content is not what was written.
+    """
+    path = Path(path)
+    with open_hdf5(path) as f:
+        stated = f.attrs.get("sha256")
+        if stated is None:
+            return None
+        found = content_hash(f)
+    if found != stated:
+        raise PhantomFileError(
+            f"{path}: content must have the hash {str(stated)[:16]}... that was written with it; "
+            f"got {found[:16]}.... The file was changed or damaged: make or fetch it again."
+        )
+    return found
 
 
 def load_phantom(path: str | Path) -> Phantom:
@@ -129,6 +155,7 @@ def _read(f: Any, path: Path) -> Phantom:
             labels=labels,
             regions={int(k): str(v) for k, v in header["regions"].items()},
             truth=dict(header["truth"]),
+            provenance=dict(header.get("provenance", {})),
             chi_outside=float(header["chi_outside"]),
             diffusion=read_diffusion(f, path) if has(f, "diffusion") else None,
         )

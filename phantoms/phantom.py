@@ -53,6 +53,8 @@ class Phantom:
         Region name per label.
     truth : dict
         What is known of the subject; JSON-able.
+    provenance : dict
+        Where it comes from: ``source``, ``licence``, and per layer where they differ; JSON-able.
     chi_outside : float
         Susceptibility of air [ppm] relative to tissue water.
     diffusion : DiffusionModel, optional
@@ -69,6 +71,7 @@ class Phantom:
     labels: NDArray[np.int16] | None = None
     regions: dict[int, str] = field(default_factory=dict)
     truth: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
     chi_outside: float = 9.4
     diffusion: DiffusionModel | None = None
 
@@ -80,10 +83,11 @@ class Phantom:
         self._check_grid()
         self._check_fractions()
         self._check_diffusion()
-        try:
-            json.dumps(self.truth, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise PhantomError(f"truth must hold plain JSON values; got {error}.") from error
+        for name in ("truth", "provenance"):
+            try:
+                json.dumps(getattr(self, name), allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise PhantomError(f"{name} must hold plain JSON values; got {error}.") from error
 
     def _check_names(self) -> None:
         if not self.tissues or len(set(self.tissues)) != len(self.tissues):
