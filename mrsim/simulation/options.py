@@ -18,7 +18,7 @@ class SimulationOptions:
     profile, or the box of its half maxima (k-space engine);
     exact_distortion : whether voxels are transformed from where nonlinear gradients put them (a NUFFT for
     every image), or the object is resampled to there once (trilinear, as a turned head is);
-    threads : of the phase graphs, None = all cores; the result does not depend on it.
+    threads : of the phase graphs and images, None = all cores; the result does not depend on it.
     """
 
     channels: int | None = None

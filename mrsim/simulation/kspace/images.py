@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numba import njit
 
@@ -53,6 +55,7 @@ def _images(
     maps: np.ndarray, moved: np.ndarray, box: np.ndarray, attenuation: np.ndarray, which: np.ndarray,
     waves: np.ndarray, wave_of: np.ndarray, values: np.ndarray, axes: np.ndarray, readout: np.ndarray,
     decay: np.ndarray, tau: np.ndarray, maps_at: np.ndarray, mixing: np.ndarray, out: np.ndarray,
+    start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write ``out[q, x] = sum_s mixing[q, s] M(s; x)``, the object at the skeleton's instants mixed.
 
@@ -60,11 +63,11 @@ def _images(
     slope's inverse and shift of the place;  box : (3,) low, high, width of an ideal profile, or width 0;
     attenuation : (A, N), row ``which[S]`` of a species or -1;  waves : (W, N), row ``wave_of[S]`` or -1;
     values : table (S, B1, df, place, R);  readout : (m,) entry of each instant;  decay : (S, m) with PD;
-    tau : (m,) [s];  maps_at : (m, 7).
+    tau : (m,) [s];  maps_at : (m, 7);  start, stop : range of voxels x.
     """
     total = np.empty(tau.size, np.complex64)
     entry = np.empty(values.shape[4], np.complex64)
-    for x in range(b1.size):
+    for x in range(start, stop):
         total[:] = 0.0
         heard = False
         i, fi = locate(b1[x], axes[0, 0], axes[0, 1], values.shape[1])
@@ -96,6 +99,7 @@ def form_images(
     found: Modulation, history: HistoryBasis, group: Group, course: Course, window: Window, species: Species,
     slope: float, table: Table, *, box: tuple[float, float] | None = None,
     attenuation: np.ndarray | None = None, which: np.ndarray | None = None, scalar: np.ndarray | None = None,
+    threads: int = 1,
 ) -> np.ndarray:  # fmt: skip
     """Form the images of a group, complex64 (Q, N).
 
@@ -109,6 +113,8 @@ def form_images(
         Diffusion attenuation maps and the row of each species, -1 for none.
     scalar : array (S,), optional
         Attenuation of whole species.
+    threads : int
+        Parts of the object are formed side by side.
     """
     at = (found.variant, found.sample)
     decay = species.decay(group.since_rf[at], group.tau[at]).T * species.pd[:, None]
@@ -124,7 +130,7 @@ def form_images(
     waves = np.stack([window.waves[o] for o in orders]) if orders else np.zeros((0, 0), np.complex64)
     wave_of = np.array([orders.index(int(o)) if o in window.waves else -1 for o in species.order])
     out = np.empty((found.terms, window.b1.size), np.complex64)
-    _images(
+    arguments = (
         window.fractions, species.tissue, window.b1, window.df, window.place, window.deviations, moved,
         np.array([*box, window.width] if box else [0.0, 0.0, 0.0], np.float32),
         np.zeros((0, 0), np.float32) if attenuation is None else attenuation,
@@ -132,4 +138,11 @@ def form_images(
         table.values, np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), found.readout,
         decay.astype(np.complex64), group.tau[at], instant_deviations, found.solve.astype(np.complex64), out,
     )  # fmt: skip
+    if threads == 1:
+        _images(*arguments, 0, window.b1.size)
+        return out
+    # More parts than threads: the head fills some of them more than others.
+    edges = np.linspace(0, window.b1.size, 8 * threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda i: _images(*arguments, edges[i], edges[i + 1]), range(8 * threads)))
     return out

@@ -105,19 +105,6 @@ class Modulation:
         """Fourier transforms per coil."""
         return int(self.mixing.shape[2])
 
-    def curve(self, q: int, variant: np.ndarray) -> np.ndarray:
-        """Weight t_q(r, j) of term q, complex64 (R, J)."""
-        weights = self.curves @ self.mixing[:, :, q]
-        out = np.empty((weights.shape[0], self.along.shape[1]), np.complex64)
-        order = np.argsort(variant, kind="stable")
-        edges = np.flatnonzero(np.diff(variant[order], prepend=-1))
-        if edges.size == variant.size:
-            np.einsum("rl,rjl->rj", weights, self.along[variant], out=out, casting="same_kind")
-            return out
-        for rows in np.split(order, edges[1:]):
-            out[rows] = weights[rows] @ self.along[variant[rows[0]]].T
-        return out
-
 
 def _decays(
     group: Group, course: Course, window: Window, species: Species, spins: Spins, variants: np.ndarray,

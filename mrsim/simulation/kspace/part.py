@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import maps
+from .cascade import Terms
 from .drawing import draw_spins
-from .groups import Encoder, Group, encoder_of
+from .encoders import Encoder, encoder_of
+from .groups import Group
 from .images import form_images
 from .modulation import Course, HistoryBasis, Modulation, build_modulation, history_basis
 from .scan import Scan, window_grid
@@ -110,7 +112,17 @@ class Part:
         if self.scan.weighting is not None:
             extra = self.scan.weighting.of(int(self.group.members[0]), self.species, self.window)
         images = form_images(
-            found, basis, self.group, self.course, self.window, self.species, slope, own, box=box, **extra
+            found,
+            basis,
+            self.group,
+            self.course,
+            self.window,
+            self.species,
+            slope,
+            own,
+            box=box,
+            threads=self.scan.threads,
+            **extra,
         )
         self._transform(images, found, receiver, data)
         report["error"] = max(report["error"], found.error)
@@ -124,14 +136,13 @@ class Part:
         receiver: maps.Receiver,
         data: list[np.ndarray],
     ) -> None:
-        shape = self.window.shape
         out = np.zeros((self.group.members.size, receiver.channels, self.group.tau.shape[1]), np.complex64)
-        curves = [found.curve(q, self.group.variant) for q in range(found.terms)]
-        weighted = np.empty(shape, np.complex64)
-        for c, coil in enumerate(receiver.maps(self.window.part)):
-            for image, curve in zip(images, curves, strict=True):
-                np.multiply(coil, image.reshape(shape), out=weighted)
-                self.encoder.add(weighted, curve, out, c)
+        terms = Terms(
+            curves=found.curves, along=found.along, mixing=found.mixing, variant=self.group.variant,
+            size=np.array([np.linalg.norm(image) for image in images]), rows=self.rows, samples=self.samples,
+        )  # fmt: skip
+        stack = images.reshape(-1, *self.window.shape)
+        self.encoder.encode(stack, terms, receiver.maps(self.window.part), out)
         for i, r in enumerate(self.group.members):
             data[r] = out[i]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,11 @@ class Scan:
     chosen: Selection | None
     deviations: Deviations
     follow_k: bool
+
+    @property
+    def threads(self) -> int:
+        """Threads that may run side by side."""
+        return self.options.threads or len(os.sched_getaffinity(0))
 
     @property
     def coordinate(self) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -202,11 +201,10 @@ def _waves(scan: Scan, window: Window, orders: tuple[int, ...]) -> dict[int, np.
 
 def _spin_table(scan: Scan, heard: SliceClass, window: Window, species: Species) -> SpinTable:
     options, line = scan.options, scan.line
-    threads = options.threads or len(os.sched_getaffinity(0))
     direction = scan.chosen.direction if scan.chosen is not None else np.zeros(3)
     played = Played(
         train=line.train.only(heard.pulses), shapes=line.shapes, direction=direction,
-        max_states=options.max_states, threads=threads, unit_time=line.unit_time,
+        max_states=options.max_states, threads=scan.threads, unit_time=line.unit_time,
         drop=float(np.clip(2e-3 * options.tolerance, 1e-9, 5e-5)), longitudinal=_longitudinal(line),
     )  # fmt: skip
     period = 1.0 / float(np.median(np.diff(line.path.center))) if line.balanced else 0.0
