@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from mrsim.simulation.kspace.epg import PulseTrain, histories
+from mrsim.simulation.kspace.epg import histories
+from mrsim.simulation.kspace.pulse_train import PulseTrain
 from mrsim.simulation.kspace.pulses import Bins, pulse_maps
 
 

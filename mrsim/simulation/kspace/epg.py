@@ -8,56 +8,15 @@ Reson 205:276-285, 2010, constant gradient over each interval).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 
+from .pulse_train import SPOILED, PulseTrain
 from .pulses import Bins
+from .shots import Shots, shots_of
 
-SPOILED = 1_000_000_000
-"""Shift of an interval that leaves no transverse magnetization."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PulseTrain:
-    """What the phase graph plays: for each pulse its map and phase, then an interval to the next pulse.
-
-    shape : (P,) index of the pulse's map;  phase : (P,) RF phase [rad];
-    interval : (P,) index into the arrays of intervals for the time after the pulse;
-    order : (P,) coherence order of the signal that is read after the pulse;  tau : (P,) time that this path
-    has spent dephasing off resonance [s];
-    dwell : (U,) durations from the end of a pulse to the start of the next [s];  precession : (U,) from
-    centre to centre [s];  shifts : (U,) moments in units, or SPOILED: no transverse magnetization is left;
-    unit : |unit moment| [1/m].
-    """
-
-    shape: np.ndarray
-    phase: np.ndarray
-    interval: np.ndarray
-    order: np.ndarray
-    tau: np.ndarray
-    dwell: np.ndarray
-    precession: np.ndarray
-    shifts: np.ndarray
-    unit: float
-
-    def only(self, pulses: np.ndarray) -> PulseTrain:
-        """Train of some pulses (increasing), the intervals between them joined."""
-        edges = np.append(pulses, self.shape.size)
-        totals = []
-        for values in (self.dwell, self.precession, self.shifts.astype(float)):
-            running = np.concatenate([[0.0], np.cumsum(values[self.interval])])
-            totals.append(np.diff(running[edges]))
-        spoils = np.concatenate([[0], np.cumsum(self.shifts[self.interval] == SPOILED)])
-        totals[2][np.diff(spoils[edges]) > 0] = SPOILED
-        rows = np.stack([np.round(totals[0], 9), np.round(totals[1], 9), totals[2]], axis=1)
-        kinds, interval = np.unique(rows, axis=0, return_inverse=True)
-        return PulseTrain(
-            shape=self.shape[pulses], phase=self.phase[pulses], interval=interval.reshape(-1),
-            order=self.order[pulses], tau=self.tau[pulses], dwell=kinds[:, 0], precession=kinds[:, 1],
-            shifts=kinds[:, 2].astype(np.int64), unit=self.unit,
-        )  # fmt: skip
+_SETTLED = 5.0
+"""Distance from the periodic state, in units of what is dropped, at which a train is taken for periodic."""
 
 
 def _decay_tables(train: PulseTrain, bins: Bins, n_states: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,11 +83,75 @@ def _signal_of(fp: np.ndarray, fm: np.ndarray, n: int, top: int) -> complex:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _turn(fp: np.ndarray, fm: np.ndarray, z: np.ndarray, alpha: float, beta: float, top: int) -> None:
+    """Turn the states at the start of a shot by what its phases differ from another's (see `shots`)."""
+    for n in range(top + 1):
+        fp[n] *= complex(np.cos(alpha - beta * n), np.sin(alpha - beta * n))
+        fm[n] *= complex(np.cos(alpha + beta * n), -np.sin(alpha + beta * n))
+        z[n] *= complex(np.cos(beta * n), -np.sin(beta * n))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _apart(now: np.ndarray, then: np.ndarray, top: int) -> float:
+    """Norm of the difference of two sets of states (3, n)."""
+    total = 0.0
+    for i in range(3):
+        for n in range(top + 1):
+            difference = now[i, n] - then[i, n]
+            total += difference.real**2 + difference.imag**2
+    return float(np.sqrt(total))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _repeat(
+    i: int, until: int, edges: np.ndarray, alpha: np.ndarray, beta: np.ndarray, moment: np.ndarray,
+    order: np.ndarray, slot: np.ndarray, beside: np.ndarray, recent: np.ndarray, out: np.ndarray,
+) -> tuple[float, float]:  # fmt: skip
+    """Write the signals of shots i to until - 1 from those of shot i - 1; phases of shot until against i."""
+    a, b = 0.0, 0.0
+    for shot in range(i, until):
+        a, b = a + alpha[shot], b + beta[shot]
+        for p in range(edges[shot], edges[shot + 1]):
+            if slot[p] >= 0:
+                for o in range(beside.size):
+                    angle = a + b * (moment[p] - order[p] - beside[o])
+                    out[slot[p], o] = recent[p - edges[shot], o] * complex(np.cos(angle), np.sin(angle))
+    return a + alpha[until] - alpha[i], b + beta[until] - beta[i]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _evolve(
+    fp: np.ndarray, fm: np.ndarray, z: np.ndarray, s: int, turn: complex, recovery: float, dec_p: np.ndarray,
+    dec_m: np.ndarray, dec_z: np.ndarray, top: int, drop: float, buffer: np.ndarray,
+) -> int:  # fmt: skip
+    """Play one interval: relaxation, precession, gradient moment; the highest order then occupied."""
+    if s == SPOILED:
+        fp[: top + 1] = 0.0
+        fm[: top + 1] = 0.0
+        z[1 : top + 1] = 0.0
+        z[0] = z[0] * dec_z[0] + recovery
+        return 0
+    back = np.conj(turn)
+    for n in range(top + 1):
+        fp[n] *= dec_p[n] * turn
+        fm[n] *= dec_m[n] * back
+        z[n] *= dec_z[n]
+    z[0] += recovery
+    top = min(top + abs(s), fp.size - 1)
+    _shift(fp, fm, s, top, buffer)
+    while top > 0 and abs(fp[top]) < drop and abs(fm[top]) < drop and abs(z[top]) < drop:
+        fp[top], fm[top], z[top] = 0.0, 0.0, 0.0
+        top -= 1
+    return top
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _graph(
     shape: np.ndarray, phase: np.ndarray, interval: np.ndarray, order: np.ndarray, shifts: np.ndarray,
     slot: np.ndarray, beside: np.ndarray, matrices: np.ndarray, offsets: np.ndarray, dec_p: np.ndarray,
     dec_m: np.ndarray, dec_z: np.ndarray, recovery: np.ndarray, turn: np.ndarray, echo: np.ndarray,
-    drop: float, out: np.ndarray,
+    drop: float, edges: np.ndarray, until: np.ndarray, alpha: np.ndarray, beta: np.ndarray,
+    moment: np.ndarray, allowed: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     """Play the train on every bin (see `PulseTrain` and `histories`).
 
@@ -136,49 +159,55 @@ def _graph(
     the echo path;  matrices, offsets : (shapes, bins, ...) pulse maps;  recovery : (bins, intervals) of Z(0);
     turn : (bins, intervals) precession of F+;  echo : (bins, P) or (bins, 1) factor of the signal;
     dec_p, dec_m, dec_z : (bins, intervals, states) decay of F+, F- and Z;  drop : top states below go;
-    out : (bins, slots, orders) gets the signal.
+    edges, until, alpha, beta, moment : as of `Shots`;  allowed : (bins, shots) change of the states from one
+    shot to the next below which the next repeat it;  out : (bins, slots, orders) gets the signal.
     """
     n_states = dec_p.shape[2]
-    fp = np.zeros(n_states, np.complex128)
-    fm = np.zeros(n_states, np.complex128)
-    z = np.zeros(n_states, np.complex128)
+    state = np.zeros((3, n_states), np.complex128)
+    last = np.zeros((3, n_states), np.complex128)
+    fp, fm, z = state
     buffer = np.zeros(n_states, np.complex128)
+    longest = np.max(edges[1:] - edges[:-1])
+    recent = np.zeros((longest, beside.size), np.complex128)
     for i in range(dec_p.shape[0]):
-        fp[:], fm[:], z[:] = 0.0, 0.0, 0.0
+        state[:] = 0.0
+        last[:] = 0.0
         z[0] = 1.0
-        top = 0
-        for p in range(shape.size):
-            _rotate(fp, fm, z, matrices[shape[p], i], offsets[shape[p], i], phase[p], top)
-            if slot[p] >= 0:
+        top, last_top, shot = 0, 0, 0
+        while shot < edges.size - 1:
+            if until[shot] > shot:
+                high = max(top, last_top)
+                _turn(last[0], last[1], last[2], alpha[shot], beta[shot], last_top)
+                if _apart(state, last, high) < allowed[i, shot]:
+                    end = until[shot]
+                    a, b = _repeat(
+                        shot, end, edges, alpha, beta, moment, order, slot, beside, recent, out[i]
+                    )  # fmt: skip
+                    _turn(fp, fm, z, a, b, top)
+                    shot = end
+            if shot + 1 < until.size and until[shot + 1] > shot + 1:
+                last[:] = state
+                last_top = top
+            for p in range(edges[shot], edges[shot + 1]):
+                _rotate(fp, fm, z, matrices[shape[p], i], offsets[shape[p], i], phase[p], top)
                 factor = echo[i, p if echo.shape[1] > 1 else 0]
                 for o in range(beside.size):
-                    out[i, slot[p], o] = _signal_of(fp, fm, order[p] + beside[o], top) * factor
-            u = interval[p]
-            s = shifts[u]
-            if s == SPOILED:
-                for n in range(top + 1):
-                    fp[n], fm[n] = 0.0, 0.0
-                    z[n] = z[n] * dec_z[i, u, n] if n == 0 else 0.0
-                z[0] += recovery[i, u]
-                top = 0
-                continue
-            e = turn[i, u]
-            ec = np.conj(e)
-            for n in range(top + 1):
-                fp[n] *= dec_p[i, u, n] * e
-                fm[n] *= dec_m[i, u, n] * ec
-                z[n] *= dec_z[i, u, n]
-            z[0] += recovery[i, u]
-            top = min(top + abs(s), n_states - 1)
-            _shift(fp, fm, s, top, buffer)
-            while top > 0 and abs(fp[top]) < drop and abs(fm[top]) < drop and abs(z[top]) < drop:
-                fp[top], fm[top], z[top] = 0.0, 0.0, 0.0
-                top -= 1
+                    signal = _signal_of(fp, fm, order[p] + beside[o], top) * factor
+                    recent[p - edges[shot], o] = signal
+                    if slot[p] >= 0:
+                        out[i, slot[p], o] = signal
+                u = interval[p]
+                top = _evolve(
+                    fp, fm, z, shifts[u], turn[i, u], recovery[i, u], dec_p[i, u], dec_m[i, u], dec_z[i, u],
+                    top, drop, buffer,
+                )  # fmt: skip
+            shot += 1
 
 
 def histories(
     train: PulseTrain, matrices: np.ndarray, offsets: np.ndarray, bins: Bins, *, max_states: int = 256,
     after: np.ndarray | None = None, beside: tuple[int, ...] = (0,), drop: float = 1e-7,
+    shots: Shots | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Transverse signal state right after pulses, for every bin.
 
@@ -201,7 +230,10 @@ def histories(
     beside : tuple of int
         Orders wanted, relative to that of the echo path.
     drop : float
-        States below this share of M0 at the top of the graph are dropped.
+        States below this share of M0 at the top of the graph are dropped; a train whose states are nearer
+        than five times that to periodic ones is not played further.
+    shots : Shots, optional
+        As of `shots_of(train)`, where it is at hand.
 
     Returns
     -------
@@ -222,10 +254,14 @@ def histories(
         echo = np.exp(-2j * np.pi * bins.shift[:, None] * train.tau[None, :])
     else:
         echo = np.ones((bins.size, 1), np.complex128)
+    shots = shots or shots_of(train)
+    # Relaxation contracts by exp(-T / T1) at least: what is left to the periodic state is a geometric series.
+    allowed = _SETTLED * drop * (1.0 - np.exp(-shots.length[None, :] / bins.t1[:, None]))
     out = np.zeros((bins.size, wanted.size, len(beside)), np.complex128)
     _graph(
         train.shape.astype(np.int64), train.phase.astype(float), train.interval.astype(np.int64),
         train.order.astype(np.int64), train.shifts.astype(np.int64), slot, np.asarray(beside, np.int64),
-        matrices, offsets, dec_p, dec_m, dec_z, recovery, turn, echo, drop, out,
+        matrices, offsets, dec_p, dec_m, dec_z, recovery, turn, echo, drop, shots.edges, shots.until,
+        shots.alpha, shots.beta, shots.moment, allowed, out,
     )  # fmt: skip
     return out[..., 0] if len(beside) == 1 else out

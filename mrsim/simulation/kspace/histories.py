@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..fields import spline_matrix
-from .epg import PulseTrain, histories
+from .epg import histories
+from .pulse_train import PulseTrain
 from .pulses import Bins, PulseShape, pulse_maps
+from .shots import shots_of
 
 _STEPS = 400
 """Steps of a selective pulse, at most: its waveform is averaged to these."""
@@ -48,6 +50,7 @@ class Played:
         if positions:
             shapes = [s.merged(_STEPS) for s in shapes]
         train = PulseTrain(**{**self.train.__dict__, "shape": shape.reshape(-1)})
+        shots = shots_of(train)
         out = np.empty((len(beside), len(after), bins.size), np.complex64)
         parts = self._chunks(bins.size, train, len(shapes))
 
@@ -63,6 +66,7 @@ class Played:
             found = histories(
                 train, np.stack([m for m, _ in maps]), np.stack([c for _, c in maps]), some,
                 max_states=self.max_states, after=after, beside=beside, drop=self.drop,
+                shots=shots,
             )  # fmt: skip
             found = found.conj().reshape(some.size, len(after), -1)
             # Orders beside the echo path have dephased for longer or less long: taken out here, put back

@@ -125,6 +125,8 @@ def window_of(
             part[axis] = slice(int(hits[0]), int(hits[-1]) + 1)
     cut = (part[0], part[1], part[2])
     whole = obj.placed.fractions[(slice(None), *cut)]
+    if obj.placed.density is not None:
+        whole = whole * obj.placed.density[cut]
     count = int(np.prod(whole.shape[1:]))
     place = np.zeros(count, np.float32)
     width = 0.0

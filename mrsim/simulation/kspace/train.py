@@ -13,8 +13,8 @@ import numpy as np
 
 from protocols import Sequence
 
-from .epg import SPOILED, PulseTrain
 from .path import NominalMoments, Path, Readouts, UnsupportedSequenceError, follow, readouts_of
+from .pulse_train import SPOILED, PulseTrain
 from .pulses import PulseShape, distinct_shapes
 
 _SHORT_TRAIN = 3

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrsim.simulation.kspace.epg import PulseTrain, histories
+from mrsim.simulation.kspace.epg import histories
+from mrsim.simulation.kspace.pulse_train import PulseTrain
 from mrsim.simulation.kspace.pulses import Bins, pulse_maps
 from protocols import AdcEvent
 
