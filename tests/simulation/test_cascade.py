@@ -7,7 +7,7 @@ import pytest
 
 from mrsim.simulation.kspace.cascade import Terms, build_cascade, lattice_of
 from mrsim.simulation.kspace.encode import Grid
-from mrsim.simulation.kspace.encoders import NonuniformGroup, TensorGroup
+from mrsim.simulation.kspace.encoders import NonuniformGroup, TensorGroup, Tracks
 
 GRID = Grid(shape=(18, 15, 11), spacing=(2.1e-3, 3.3e-3, 2.7e-3), first=(-0.019, -0.0241, -0.0142))
 READ, PHASE, SLICE = (
@@ -23,8 +23,10 @@ def noise(rng, *shape):
 
 
 def lines(pairs):
-    """Readouts along the read axis at (phase, slice) indices, arrays (J, 3)."""
-    return [np.stack([READ, np.full(33, PHASE[p]), np.full(33, SLICE[s])], axis=1) for p, s in pairs]
+    """Readouts along the read axis at (phase, slice) indices."""
+    start = np.array([[0.0, PHASE[p], SLICE[s]] for p, s in pairs])
+    course = np.stack([READ, 0 * READ, 0 * READ], axis=1)[None]
+    return Tracks(start=start, course=course, of=np.zeros(len(pairs), int))
 
 
 def terms_of(rng, curves, variant, *, count=7, rank=3):
@@ -42,8 +44,8 @@ def terms_of(rng, curves, variant, *, count=7, rank=3):
 
 def direct(k, terms, images, coils):
     """One NUFFT for each term and coil: another way through the same sum."""
-    out = np.zeros((len(k), len(coils), 33), np.complex64)
-    NonuniformGroup(GRID, np.stack(k), None, 1e-6).encode(images, terms, coils, out)
+    out = np.zeros((len(k.of), len(coils), 33), np.complex64)
+    NonuniformGroup(GRID, k.start[:, None] + k.course[k.of], None, 1e-6).encode(images, terms, coils, out)
     return out
 
 
@@ -69,8 +71,8 @@ def test_the_sum_does_not_depend_on_the_way(case):
     images, coils = noise(rng, 7, *GRID.array_shape), list(noise(rng, 2, *GRID.array_shape))
     images *= (terms.size / np.array([np.linalg.norm(i) for i in images]))[:, None, None, None]
     tolerance = 1e-4
-    out = np.zeros((len(k), 2, 33), np.complex64)
-    TensorGroup(GRID, k, np.zeros(len(k), int), STEP, tolerance).encode(images, terms, coils, out)
+    out = np.zeros((len(k.of), 2, 33), np.complex64)
+    TensorGroup(GRID, k, np.zeros(len(k.of), int), STEP, tolerance).encode(images, terms, coils, out)
     expected = direct(k, terms, images, coils)
     # A fifth of the tolerance, twice; finufft's own 1e-6 and single precision are far below.
     assert np.linalg.norm(out - expected) < 0.4 * tolerance * np.linalg.norm(expected)

@@ -27,6 +27,22 @@ def _unique(values: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarra
     return values[first], index.reshape(-1)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tracks:
+    """Where readouts lie in k-space [1/m].
+
+    start : (R, 3);  course : (C, J, 3) samples relative to the start;  of : (R,) course of each readout.
+    """
+
+    start: np.ndarray
+    course: np.ndarray
+    of: np.ndarray
+
+    def k_of(self, r: int) -> np.ndarray:
+        """Spatial frequencies (J, 3) of a readout."""
+        return np.asarray(self.start[r] + self.course[self.of[r]])
+
+
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _accumulate(
     out: np.ndarray, coil: int, samples: np.ndarray, member: np.ndarray, row: np.ndarray, column: np.ndarray,
@@ -88,20 +104,18 @@ class _Track:
 class TensorGroup(Encoder):
     """Readouts along the read axis: three matrix products per course along it."""
 
-    def __init__(
-        self, grid: Grid, k: list[np.ndarray], track: np.ndarray, step: float, tolerance: float
-    ) -> None:
+    def __init__(self, grid: Grid, tracks: Tracks, track: np.ndarray, step: float, tolerance: float) -> None:
         self._tolerance, self._tracks = tolerance, []
         for t in np.unique(track):
             member = np.flatnonzero(track == t)
-            first = np.stack([k[m][0] for m in member])
+            first = tracks.start[member] + tracks.course[tracks.of[member], 0]
             k_phase, row = _unique(first[:, 1], 2 * step)
             k_slice, column = _unique(first[:, 2], 2 * step)
-            tensor = TensorEncoder.build(grid, k[member[0]][:, 0], k_phase, k_slice)
+            tensor = TensorEncoder.build(grid, tracks.k_of(int(member[0]))[:, 0], k_phase, k_slice)
             visit = _occurrence(row * k_slice.size + column)
             self._tracks.append(_Track(tensor=tensor, member=member, row=row, column=column, visit=visit))
         self.cost = sum(t.tensor.phase.shape[0] * t.tensor.partition.shape[0] for t in self._tracks)
-        self._shape = (len(k), k[0].shape[0])
+        self._shape = (len(tracks.of), tracks.course.shape[1])
 
     def energy(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Encoder.energy`."""
@@ -165,16 +179,14 @@ class NonuniformGroup(Encoder):
                 out[:, c] += curve * self._transform(coil * image)
 
 
-def encoder_of(
-    grid: Grid, k: list[np.ndarray], reached: np.ndarray | None, *, tolerance: float = 1e-3
-) -> Encoder:
+def encoder_of(grid: Grid, tracks: Tracks, reached: np.ndarray | None, *, tolerance: float = 1e-3) -> Encoder:
     """Choose the encoder of some readouts.
 
     Parameters
     ----------
     grid : Grid
-    k : list of arrays (J, 3)
-        Spatial frequencies of each readout [1/m].
+    tracks : Tracks
+        Where the readouts lie in k-space.
     reached : array (3, phase, slice, read) or None
         Where the gradient coils' fields put each voxel [m]; None = where it is.
     tolerance : float
@@ -183,12 +195,13 @@ def encoder_of(
     if reached is None:
         # Largest error of a phase at the edge of the object, uniform over +-step.
         step = tolerance / (np.pi * max(s * n for s, n in zip(grid.spacing, grid.shape, strict=True)))
-        straight = max(float(np.ptp(x[:, 1:], axis=0).max()) for x in k) < 2 * step
-        ends = np.stack([np.concatenate([x[0, :1], x[-1, :1], x[x.shape[0] // 3, :1]]) for x in k])
+        straight = float(np.ptp(tracks.course[:, :, 1:], axis=1).max()) < 2 * step
+        ends = tracks.course[:, [0, -1, tracks.course.shape[1] // 3], 0][tracks.of] + tracks.start[:, :1]
         _, track = np.unique(np.rint(ends / (2 * step)), axis=0, return_inverse=True)
         track = track.reshape(-1)
         if straight and track.max() < _TRACKS:
-            found = TensorGroup(grid, k, track, step, tolerance)
-            if found.cost < _WASTE * len(k):
+            found = TensorGroup(grid, tracks, track, step, tolerance)
+            if found.cost < _WASTE * len(track):
                 return found
-    return NonuniformGroup(grid, np.stack(k), reached, min(0.1 * tolerance, 1e-3))
+    k = tracks.start[:, None] + tracks.course[tracks.of]
+    return NonuniformGroup(grid, k, reached, min(0.1 * tolerance, 1e-3))

@@ -38,7 +38,7 @@ class Part:
         reached = scan.obj.reached
         part = None if reached is None else reached[(slice(None), *window.part)]
         self.encoder: Encoder = encoder_of(
-            self.grid, [scan.k_of(int(r)) for r in group.members], part, tolerance=scan.options.tolerance
+            self.grid, scan.tracks(group.members), part, tolerance=scan.options.tolerance
         )
         self.course = self._course()
 

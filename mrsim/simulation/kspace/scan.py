@@ -12,6 +12,7 @@ from ..scanned import ScannedObject
 from .deviations import Deviations
 from .diffusing import Weighting
 from .encode import Grid
+from .encoders import Tracks
 from .path import Readouts
 from .played import HOMOGENEOUS
 from .slices import Selection
@@ -60,10 +61,17 @@ class Scan:
         n = self.chosen.direction
         return self.obj.coordinate_along(n @ self.scale) + np.float32(n @ self.offset)
 
-    def k_of(self, r: int) -> np.ndarray:
-        """Spatial frequencies (J, 3) of a readout in the body's own coordinates."""
-        k = self.demanded(r) @ self.scale
-        return np.asarray(k if self.movement is None else k @ self.movement.rotation[r])
+    def tracks(self, members: np.ndarray) -> Tracks:
+        """Where some readouts of equal length lie, in the body's own coordinates."""
+        ro = self.line.readouts if self.follow_k else self.readouts
+        pattern, of = np.unique(ro.pattern[members], return_inverse=True)
+        start = ro.base[members, :3] @ self.scale
+        course = np.stack([ro.offsets[p][:, :3] @ self.scale for p in pattern])
+        if self.movement is None:
+            return Tracks(start=start, course=course, of=of.reshape(-1))
+        turn = self.movement.rotation[members]
+        turned = np.einsum("rjk,rkl->rjl", course[of.reshape(-1)], turn)
+        return Tracks(start=np.einsum("rk,rkl->rl", start, turn), course=turned, of=np.arange(members.size))
 
     def demanded(self, r: int) -> np.ndarray:
         """Spatial frequencies (J, 3) of a readout that its Fourier transform takes [1/m]."""

@@ -29,8 +29,9 @@ class Shots:
     """Shots of a train and which of them repeat the one before.
 
     edges : (n + 1,) first pulse of each shot, and the end;  until : (n,) last of the shots that repeat each
-    other from the one before this on, 0 where that is this one or none;  alpha, beta : (n,) phases against the shot
-    before [rad];  moment : (P,) moment gathered in the shot before each pulse, in units;  length : (n,) [s].
+    other from the one before this on, 0 where that is this one or none;  alpha, beta : (n,) phases against
+    the shot before [rad];  moment : (P,) moment gathered in the shot before each pulse, in units;
+    length : (n,) [s].
     """
 
     edges: np.ndarray
