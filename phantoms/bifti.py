@@ -235,9 +235,13 @@ def _reslice(path: Path, entry: Any) -> Grid | None:
         return None
     try:
         affine = np.vstack([np.asarray(entry["affine"], np.float64), (0, 0, 0, 1)])
-        shape = tuple(int(k) for k in entry["resolution"])
+        shape = tuple(entry["resolution"])
+        if set(entry) != {"affine", "resolution"} or not all(type(k) is int for k in shape):
+            raise ValueError(f"got the keys {sorted(entry)} and the resolution {shape}")
     except (TypeError, ValueError, KeyError) as error:
-        raise PhantomFileError(f"{path}: 'reslice_to' must hold affine and resolution; {error}.") from error
+        raise PhantomFileError(
+            f"{path}: 'reslice_to' must hold affine and resolution (whole numbers) only; {error}."
+        ) from error
     if (
         affine.shape != (4, 4)
         or not np.isfinite(affine).all()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 REALS = ("f8", "f4")
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 MAX_TEXT_ATTRIBUTE = 4096
+HASHED_AT_ONCE = 16 * 1024**2
 
 
 class PhantomFileError(ValueError):
@@ -195,6 +196,7 @@ def content_hash(f: Any) -> str:
         elif d.ndim == 0:
             digest.update(d[()].tobytes())
         else:
-            for part in range(len(d)):  # a map at a time: files may be larger than memory
-                digest.update(np.ascontiguousarray(d[part]).tobytes())
+            step = max(1, HASHED_AT_ONCE // max(1, d.size // len(d)))
+            for start in range(0, len(d), step):  # in parts: a file may be larger than memory
+                digest.update(np.ascontiguousarray(d[start : start + step]).tobytes())
     return digest.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,18 @@ from .motion import Motion, PathMotion, RigidMotion
 from .phantom import PhantomError
 
 Array = NDArray[np.float64]
-WRITTEN_VERSION = "0.9.1"
-"""Version of KomaMRIFiles whose layout is followed: the first series with TimeCurve."""
+WRITTEN_VERSION = {"curve": "0.9.1", "range": "0.9.0-DEV"}
+"""Version of KomaMRIFiles whose layout is followed: the first series with TimeCurve, and the last before."""
+TimeTypes = Literal["curve", "range"]
 
 
-def write_koma(path: str | pathlib.Path, cloud: PointCloud) -> None:
+def write_koma(path: str | pathlib.Path, cloud: PointCloud, *, times: TimeTypes = "curve") -> None:
     """Write a point cloud as a KomaMRI phantom.
 
     The file appears under its name only when complete. Infinite times are written as 1e6 s, KomaMRI's own
-    infinity. The extent of the points, `signal_scale` and `b0` have no place in the format: ρ = m0.
+    infinity. What has no place in the format is named by `koma_losses`: the extent of the points,
+    `signal_scale` (ρ = m0) and `b0`. T2' is stored with T2 as T2* and the frequency times 2 pi: both come
+    back to rounding.
 
     Parameters
     ----------
@@ -34,13 +37,18 @@ def write_koma(path: str | pathlib.Path, cloud: PointCloud) -> None:
     cloud : PointCloud
         What to write; its motion is written as actions (a rigid body as up to three rotations and three
         translations).
+    times : {'curve', 'range'}
+        Time types of today (TimeCurve), or those of files before 0.9.1 (TimeRange and Periodic), which can
+        say a single ramp and a periodic triangle only and turn about the centre of mass only.
 
     Raises
     ------
     PhantomError
-        If the cloud has transmit or receive maps or a bound pool: KomaMRI would silently simulate another
-        object.
+        If the movement cannot be said with the time types, or the cloud has transmit or receive maps or a
+        bound pool: KomaMRI would silently simulate another object.
     """
+    if times not in WRITTEN_VERSION:
+        raise PhantomError(f"times must be one of {tuple(WRITTEN_VERSION)}; got {times!r}.")
     _check_writable(cloud)
     path = pathlib.Path(path)
     with np.errstate(divide="ignore"):
@@ -55,7 +63,7 @@ def write_koma(path: str | pathlib.Path, cloud: PointCloud) -> None:
     if cloud.adc.any():
         columns |= {"Dλ1": cloud.adc, "Dλ2": cloud.adc, "Dθ": np.zeros(cloud.size)}
     with written_hdf5(path) as f:
-        f.attrs["Version"] = WRITTEN_VERSION
+        f.attrs["Version"] = WRITTEN_VERSION[times]
         f.attrs["Name"] = cloud.name
         f.attrs["Ns"] = np.int64(cloud.size)
         f.attrs["Dims"] = np.int64(max(1, int(cloud.position.any(axis=0).sum())))
@@ -64,7 +72,23 @@ def write_koma(path: str | pathlib.Path, cloud: PointCloud) -> None:
         for key, value in columns.items():
             f.create_dataset(f"contrast/{key}", data=value, track_times=False)
         if cloud.motion is not None:
-            _write_motion(f, cloud.motion, cloud.size)
+            write_motion(f, cloud.motion, cloud.size, times)
+
+
+def koma_losses(cloud: PointCloud) -> tuple[str, ...]:
+    """Return what of a cloud a KomaMRI file cannot hold, one line each; empty when nothing matters."""
+    lost = []
+    if cloud.voxel is not None:
+        lost.append("the extent of the voxels and the scale of the signal: spins are points")
+    if cloud.b0 is not None:
+        lost.append(f"the field strength {cloud.b0:g} T that the values hold for")
+    if (cloud.b1 != 1).any():
+        lost.append("transmit fields (B1+)")
+    if cloud.sensitivity is not None:
+        lost.append("receive sensitivities (B1-)")
+    if cloud.bound is not None:
+        lost.append("bound pools and their exchange")
+    return tuple(lost)
 
 
 def _check_writable(cloud: PointCloud) -> None:
@@ -80,21 +104,44 @@ def _check_writable(cloud: PointCloud) -> None:
         )
 
 
-def _write_motion(f: Any, motion: Motion, n: int) -> None:
-    """Write a movement of n spins into an open KomaMRI file, as a group of actions."""
+def write_motion(f: Any, motion: Motion, n: int, times: TimeTypes = "curve") -> None:
+    """Write a movement of n spins into an open file, as a group of actions in KomaMRI's layout."""
     for number, action in enumerate(_actions(motion, n), 1):
         where = f.create_group(f"motion/motion_{number}")
         for name in ("action", "time", "spins"):
             where.create_group(name)
-        _write_action(where["action"], action)
-        where["time"].attrs["type"] = "TimeCurve"
-        where["time"].attrs["periodic"] = str(action.curve.periodic).lower()
-        where["time"].attrs["periods"] = 1.0
-        where["time"]["t"] = action.curve.times
-        where["time"]["t_unit"] = action.curve.unit
+        _write_action(where["action"], action, times)
+        if times == "curve":
+            _write_curve(where["time"], action.curve)
+        else:
+            _write_range(where["time"], action.curve)
         where["spins"].attrs["type"] = "AllSpins" if action.spins is None else "SpinRange"
         if action.spins is not None:
             where["spins"].attrs["range"] = _range(action.spins)
+
+
+def _write_curve(where: Any, curve: TimeCurve) -> None:
+    where.attrs["type"] = "TimeCurve"
+    where.attrs["periodic"] = str(curve.periodic).lower()
+    where.attrs["periods"] = 1.0
+    where["t"] = curve.times
+    where["t_unit"] = curve.unit
+
+
+def _write_range(where: Any, curve: TimeCurve) -> None:
+    t, unit = curve.times, curve.unit.tolist()
+    if not curve.periodic and unit == [0.0, 1.0]:
+        where.attrs["type"], where.attrs["t_start"], where.attrs["t_end"] = "TimeRange", t[0], t[1]
+        return
+    asymmetry = {(0.0, 1.0): 1.0, (1.0, 0.0): 0.0}.get(tuple(unit))
+    if unit == [0.0, 1.0, 0.0]:
+        asymmetry = float((t[1] - t[0]) / (t[2] - t[0]))
+    if not curve.periodic or t[0] != 0 or asymmetry is None:
+        raise PhantomError(
+            "times='range' can say one ramp from 0 to 1, or a triangle that repeats from the time 0; got "
+            f"{t.size} knots with the values {unit[:5]}. Write times='curve'."
+        )
+    where.attrs["type"], where.attrs["period"], where.attrs["asymmetry"] = "Periodic", t[-1], asymmetry
 
 
 def _actions(motion: Motion, n: int) -> tuple[Action, ...]:
@@ -140,7 +187,7 @@ def _rigid_actions(motion: RigidMotion) -> tuple[Action, ...]:
     return tuple(out)
 
 
-def _write_action(where: Any, action: Action) -> None:
+def _write_action(where: Any, action: Action, times: TimeTypes) -> None:
     where.attrs["type"] = type(action).__name__
     if isinstance(action, Translate):
         where.attrs.update(dict(zip(("dx", "dy", "dz"), action.shift.tolist(), strict=True)))
@@ -148,7 +195,13 @@ def _write_action(where: Any, action: Action) -> None:
         where.attrs.update(
             dict(zip(("pitch", "roll", "yaw"), np.rad2deg(action.angles).tolist(), strict=True))
         )
-        if action.follows:
+        if times == "range":
+            if not action.follows:
+                raise PhantomError(
+                    "times='range' turns about the centre of mass only; got a rotation with a fixed center. "
+                    "Write times='curve'."
+                )
+        elif action.follows:
             where["center"] = "CenterOfMass"
         else:
             where.attrs["center"] = str(tuple(action.center.tolist()))

@@ -15,6 +15,8 @@ from .hdf5 import PhantomFileError
 
 REFERENCE = re.compile(r"(?P<file>.+\.nii(\.gz)?)\[(?P<volume>\d{1,6})\]")
 MAX_VOXELS = 512**3
+MAX_VALUES = 2**32
+"""Of all volumes of one file: a compressed one is unpacked up to the volume that is asked for."""
 SAME_GRID = 1e-4
 """Difference between affines [mm] that one grid may have: NIfTI stores them in single precision."""
 
@@ -117,17 +119,32 @@ class MapReader:
             image: Any = Nifti1Image.from_filename(path)
         except (ImageFileError, OSError, ValueError, EOFError) as error:
             raise self._error(where, f"{path} must be a NIfTI file; {error}.") from error
+        self._check_units(image, where, path)
         shape, volume = image.shape, int(match["volume"])
         volumes = shape[3] if len(shape) == 4 else 1
         if len(shape) not in (3, 4) or not 0 < np.prod(shape[:3], dtype=np.int64) <= MAX_VOXELS:
             raise self._error(
                 where, f"{path} must have 3 or 4 axes and at most {MAX_VOXELS} voxels; got {shape}."
             )
+        if np.prod(shape, dtype=object) > MAX_VALUES:
+            raise self._error(where, f"{path} must hold at most {MAX_VALUES} values; got the shape {shape}.")
         if volume >= volumes:
             raise self._error(
                 where, f"{path} must have the volume {volume}; it has {volumes}, counted from 0."
             )
         return image, volume, path
+
+    def _check_units(self, image: Any, where: str, path: Path) -> None:
+        """Refuse a header that says another unit than mm, and an affine that says nothing."""
+        unit = (
+            image.header.get_xyzt_units()[0] if int(image.header["xyzt_units"]) & 7 in (0, 1, 2, 3) else "?"
+        )
+        if unit not in ("mm", "unknown"):
+            raise self._error(
+                where, f"{path} must have millimetres (xyzt_units); got {unit}. Scale its affine to mm."
+            )
+        if not np.isfinite(image.affine).all() or np.linalg.det(image.affine[:3, :3]) == 0:
+            raise self._error(where, f"{path} must have an invertible affine; got {image.affine.tolist()}.")
 
     def _on_grid(
         self, data: NDArray[Any], own: Grid, where: str, path: Path, outside: Literal["zero", "border"]

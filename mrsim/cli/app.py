@@ -8,6 +8,7 @@ from .. import __version__
 from .attribute_command import attribute
 from .guard import guarded
 from .library_commands import list_library, show
+from .phantom_commands import phantom_app
 from .run_commands import report, run, status
 from .simulate_command import simulate
 from .stage_commands import evaluate, harmonize, recon
@@ -65,3 +66,4 @@ for _verb, _panel in (
     (doctor, _LIBRARY),
 ):
     app.command(_verb.__name__.removesuffix("_library"), rich_help_panel=_panel)(guarded(_verb))
+app.add_typer(phantom_app, name="phantom", rich_help_panel=_LIBRARY)

@@ -79,13 +79,14 @@ def _harmonizers() -> "Table":
 
 
 def _phantoms() -> "Table":
-    from mrsim.studies.single_simulate import PHANTOM_NAMES
+    from phantoms import describe_phantom, phantom_names
 
     from .tables import table
 
-    shown = table("Phantoms", ("name", "what it is"))
-    for name in PHANTOM_NAMES:
-        shown.add_row(name, _PHANTOMS[name])
+    shown = table("Phantoms", ("name", "kind", "what it is", "licence"))
+    for name in phantom_names():
+        entry = describe_phantom(name)
+        shown.add_row(name, entry.kind, entry.description, entry.licence)
     return shown
 
 
@@ -117,11 +118,6 @@ _LISTS = {
     Kind.studies: _studies,
 }
 
-_PHANTOMS = {
-    "icbm152": "Human head on the MNI ICBM 152 2009c template: brain tissues, CSF, skull, scalp",
-    "shepp-logan": "Shepp-Logan ellipsoids, with a closed-form k-space",
-}
-
 
 def show(
     name: Annotated[str, typer.Argument(help="Name of anything that mrsim list shows.", show_default=False)],
@@ -130,6 +126,7 @@ def show(
     """Show everything known of one scanner, protocol, harmonizer, phantom or study."""
     from mrsim.studies.installed import InstalledLibraries
     from mrsim.studies.problems import InputError, did_you_mean
+    from phantoms import phantom_names
 
     from .tables import print_record
 
@@ -137,7 +134,7 @@ def show(
     known: dict[str, str] = {}
     for kind in Kind:
         known |= dict.fromkeys(libraries.names(kind.value), kind.value)
-    known |= dict.fromkeys(_PHANTOMS, Kind.phantoms.value)
+    known |= dict.fromkeys(phantom_names(), Kind.phantoms.value)
     if name not in known:
         raise InputError.single(file=name, cause="is in no library", remedy=did_you_mean(name, list(known)))
     kind_name = known[name]
@@ -172,7 +169,21 @@ def _record(name: str, kind: str) -> dict[str, Any]:
         from mrsim.studies.template import study_path
 
         return load_study(study_path(name)).record()
-    return {"what": _PHANTOMS[name]}
+    return _phantom_record(name)
+
+
+def _phantom_record(name: str) -> dict[str, Any]:
+    from phantoms import describe_phantom
+
+    entry = describe_phantom(name)
+    return {
+        "what": entry.description,
+        "kind": entry.kind,
+        "source": entry.source,
+        "licence": entry.licence,
+        "options": {k: "none" if v is None else v for k, v in entry.options.items()},
+        "next": f"mrsim phantom show {name} --out {name}.png",
+    }
 
 
 def _harmonizer_record(name: str) -> dict[str, Any]:

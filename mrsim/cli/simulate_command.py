@@ -62,7 +62,7 @@ def simulate(
         typer.Option(
             "--phantom",
             metavar="NAME|FILE",
-            help="icbm152, shepp-logan, or a file: ours, KomaMRI, JEMRIS, BIfTI.",
+            help="One of 'mrsim list phantoms', or a file of any format.",
             rich_help_panel=_SCAN,
         ),
     ],

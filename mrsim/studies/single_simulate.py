@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from protocols import Prescription, Scanner
     from protocols import Sequence as PulseSequence
 
-PHANTOM_NAMES = ("icbm152", "shepp-logan")
 ENGINES = ("kspace", "bloch")
 IDEAL_SCANNER = "ideal-3t"
 _SHEPP_LOGAN_FOV = 0.22
+_OLD_NAME = "shepp-logan"
+"""Of the three-dimensional one, on a grid of even size and 0.22 m."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,24 +65,24 @@ def load_phantom_by_name(name: str, voxel_size: float) -> Phantom | PointCloud:
     Parameters
     ----------
     name : str
-        ``icbm152``, ``shepp-logan``, or a path.
+        One of `phantoms.phantom_names`, ``shepp-logan``, or a path.
     voxel_size : float
         Grid of library phantoms [m].
     """
-    from phantoms import icbm152_head, read_phantom_file, shepp_logan_3d
+    from phantoms import make_phantom, phantom_names, read_phantom_file, shepp_logan_3d
 
-    if name == "icbm152":
-        return icbm152_head(voxel_size)
-    if name == "shepp-logan":
+    if name in phantom_names():
+        return make_phantom(name, voxel_size=voxel_size)
+    if name == _OLD_NAME:
         points = 2 * round(_SHEPP_LOGAN_FOV / voxel_size / 2)
         return shepp_logan_3d((points, points, points), voxel_size, _SHEPP_LOGAN_FOV)
     if not Path(name).suffix and not Path(name).exists():
         raise InputError.single(
             file=f"--phantom {name}",
             cause="is neither a phantom of the library nor a file",
-            remedy=did_you_mean(name, PHANTOM_NAMES),
+            remedy=did_you_mean(name, phantom_names()),
         )
-    return read_phantom_file(need_file(Path(name), "a phantom file (HDF5, KomaMRI, JEMRIS or BIfTI)"))
+    return read_phantom_file(need_file(Path(name), "a phantom file (ours, KomaMRI, JEMRIS, BIfTI, ...)"))
 
 
 def simulate_file(
@@ -174,7 +175,7 @@ def _kspace(
     if not isinstance(body, Phantom):
         raise InputError.single(
             file=files.phantom, cause="is a cloud of spins; the k-space engine needs maps of tissues",
-            remedy="Use --engine bloch.",
+            remedy="Use --engine bloch, or 'mrsim phantom convert' to .h5 where it is of few tissues.",
         )  # fmt: skip
     return simulate(body, played, machine, prescription, rng=rng, options=options)
 

@@ -1,0 +1,259 @@
+"""phantom make, info, show and convert: digital objects as files and pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .guard import guarded
+from .options import Debug
+
+if TYPE_CHECKING:
+    from phantoms import Phantom, PointCloud
+
+phantom_app = typer.Typer(
+    name="phantom",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make, inspect, draw and convert digital phantoms.",
+)
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FILE", help="One of 'mrsim list phantoms', or a file of any format.", show_default=False
+    ),
+]
+Field = Annotated[
+    float | None,
+    typer.Option("--b0", min=0.001, max=30, help="Field strength [T] (default 3).", show_default=False),
+]
+VoxelSize = Annotated[
+    float | None,
+    typer.Option(
+        "--voxel-size-mm", min=0.2, max=20, help="Grid of a phantom of the library.", show_default=False
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="native|bifti|koma|koma-0.9.0",
+        help="By the suffix otherwise: .h5, .json, .phantom.",
+        show_default=False,
+    ),
+]
+
+
+def make(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE|DIR", help="What to write.", show_default=False)
+    ],
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="One of 'mrsim list phantoms'.", show_default=False),
+    ] = None,
+    cohort: Annotated[
+        Path | None,
+        typer.Option("--cohort", metavar="SPEC.toml", help="Make subjects of a cohort.", show_default=False),
+    ] = None,
+    subject: Annotated[
+        int | None,
+        typer.Option(
+            "--subject", min=0, help="Only this one, counted from 0 (with --cohort).", show_default=False
+        ),
+    ] = None,
+    visit: Annotated[int, typer.Option("--visit", min=0, help="Which visit of that subject.")] = 0,
+    voxel_size_mm: VoxelSize = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Option of the phantom, SI units; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    file_format: Format = None,
+    b0: Field = None,
+    debug: Debug = False,
+) -> None:
+    """Make a phantom of the library, or the subjects of a cohort."""
+    from mrsim.studies.problems import InputError
+
+    if (name is None) == (cohort is None):
+        raise InputError.single(
+            file="NAME, --cohort", cause="give exactly one of the two",
+            remedy="'mrsim list phantoms' shows the names.",
+        )  # fmt: skip
+    if cohort is not None:
+        from .cohort_files import write_cohort
+
+        write_cohort(cohort, out, subject, visit, voxel_size_mm, file_format, b0)
+        return
+    assert name is not None
+    made = _library_phantom(name, voxel_size_mm, _options(options or []))
+    _write(out, made, file_format, b0)
+
+
+def info(source: Source, voxel_size_mm: VoxelSize = None, b0: Field = None, debug: Debug = False) -> None:
+    """Tell what a phantom holds: grid, tissues, volumes, truth, provenance, licence."""
+    from phantoms import Phantom, check_content
+
+    from .phantom_tables import print_cloud, print_phantom
+
+    found = _load(source, voxel_size_mm, b0)
+    if isinstance(found, Phantom):
+        print_phantom(found, b0 or _own_field(found))
+    else:
+        print_cloud(found)
+    if Path(source).is_file() and _is_native(Path(source)):
+        stated = check_content(source)
+        print("content: " + ("no hash in the file" if stated is None else f"sha256 {stated}, as written"))
+
+
+def show(
+    source: Source,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PNG", help="Picture to write.", show_default=False)
+    ],
+    at_mm: Annotated[
+        str | None,
+        typer.Option(
+            "--at-mm", metavar="X,Y,Z", help="Point that the planes cross (default: the middle).",
+            show_default=False,
+        ),
+    ] = None,
+    voxel_size_mm: VoxelSize = None,
+    b0: Field = None,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Draw three planes of a phantom: tissues, T1, T2, proton density."""
+    from phantoms import Phantom, phantom_picture
+
+    _need_folder(out)
+    found = _load(source, voxel_size_mm, b0)
+    field = b0 or (_own_field(found) if isinstance(found, Phantom) else 3.0)
+    phantom_picture(out, found, b0=field, at=_triple(at_mm))
+    print(f"wrote {out}")
+
+
+def convert(
+    source: Source,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.", show_default=False)],
+    file_format: Format = None,
+    voxel_size_mm: VoxelSize = None,
+    b0: Field = None,
+    debug: Debug = False,
+) -> None:
+    """Write a phantom in another format, and tell what is lost."""
+    found = _load(source, voxel_size_mm, b0)
+    _write(out, found, file_format, b0)
+
+
+for _verb in (make, info, show, convert):
+    phantom_app.command(_verb.__name__)(guarded(_verb))
+
+
+def _load(source: str, voxel_size_mm: float | None, b0: float | None) -> "Phantom | PointCloud":
+    """Return a phantom of the library, or of a file."""
+    from phantoms import phantom_names, read_phantom_file
+
+    path = Path(source)
+    if not path.exists() and not path.suffix and (path.name == source or source in phantom_names()):
+        return _library_phantom(source, voxel_size_mm, {})
+    if voxel_size_mm is not None:
+        raise ValueError(
+            f"--voxel-size-mm is for phantoms of the library; {source} is a file with its own grid"
+        )
+    return read_phantom_file(path, b0=b0 or 3.0)
+
+
+def _library_phantom(name: str, voxel_size_mm: float | None, options: dict[str, Any]) -> "Phantom":
+    from mrsim.studies.problems import InputError, did_you_mean
+    from phantoms import describe_phantom, make_phantom, phantom_names
+
+    if name not in phantom_names():
+        raise InputError.single(
+            file=name, cause="is neither a phantom of the library nor a file",
+            remedy=did_you_mean(name, list(phantom_names())),
+        )  # fmt: skip
+    if voxel_size_mm is not None:
+        options = {**options, "voxel_size": voxel_size_mm * 1e-3}
+    made = make_phantom(name, **options)
+    if made.provenance:
+        return made
+    entry = describe_phantom(name)
+    return made.replace(
+        {
+            "provenance": {
+                "phantom": name,
+                "source": entry.source,
+                "licence": entry.licence,
+                "options": options,
+            }
+        }
+    )
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE``; values are JSON numbers, lists, true, false, null, or plain text."""
+    import json
+
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"--set must be KEY=VALUE; got {pair!r}")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = text
+        out[key] = tuple(value) if isinstance(value, list) else value
+    return out
+
+
+def _triple(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        x, y, z = (1e-3 * float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--at-mm must be three numbers such as 0,-17,3; got {text!r}") from None
+    return x, y, z
+
+
+def _own_field(phantom: "Phantom") -> float:
+    held = phantom.provenance.get("values_hold_at_t")
+    return float(held) if isinstance(held, int | float) else 3.0
+
+
+def _is_native(path: Path) -> bool:
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as f:
+        return f.attrs.get("format") in ("mrsim-phantom", "mrsim-cloud")
+
+
+def _need_folder(out: Path) -> None:
+    from mrsim.studies.problems import InputError
+
+    if not out.absolute().parent.is_dir():
+        raise InputError.single(file=str(out), cause="its folder does not exist", remedy="Make it first.")
+
+
+def _write(out: Path, made: "Phantom | PointCloud", file_format: str | None, b0: float | None) -> None:
+    """Write a phantom and tell its format, what is lost and what to know."""
+    from phantoms import write_phantom_file
+
+    from .phantom_tables import print_lines
+
+    _need_folder(out)
+    written = write_phantom_file(out, made, format=file_format, b0=b0)
+    print_lines("lost", written.lost)
+    print_lines("note", written.notes)
+    print(f"wrote {out} ({written.format}, {written.kind}); next: mrsim phantom info {out}")
