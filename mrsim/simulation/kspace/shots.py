@@ -22,6 +22,8 @@ from .pulse_train import SPOILED, PulseTrain
 
 _CANDIDATES = 3
 """Kinds of pulses, the rarest, that are tried as the first ones of shots."""
+_MOST = 0.8
+"""Share of repeated pulses with which the search for better shots ends."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +61,8 @@ def shots_of(train: PulseTrain) -> Shots:
         found = _cut(train, kind, np.flatnonzero(kind == label))
         if found.repeated > best.repeated:
             best = found
+        if best.repeated > _MOST * kind.size:
+            break
     return best
 
 
