@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .fodf import fibre_odf
 from .phantom import Phantom, PhantomError
 
 
@@ -34,6 +35,10 @@ class DiffusionTruth:
     def fractional_anisotropy(self) -> NDArray[np.float64]:
         """Fractional anisotropy (x, y, z)."""
         return fractional_anisotropy(self.tensor)
+
+    def fibre_odf(self, order: int = 8) -> NDArray[np.float32]:
+        """Fibre orientation distribution (x, y, z, coefficients) as spherical harmonics, see `fodf`."""
+        return fibre_odf(self.directions, self.weights, order)
 
     @property
     def principal_direction(self) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ _LEAST = 0.1
 """Weights below this fade to zero, which keeps most places at one or two fibres."""
 
 
-def white_matter(free: float = 0.0) -> tuple[Compartment, ...]:
+def white_matter(free: float = 0.0, axons: float = AXONS) -> tuple[Compartment, ...]:
     """Return sticks, zeppelins of the tortuosity model d_perpendicular = (1 - f) d_parallel, and free water.
 
     Zhang et al., NeuroImage 61:1000-1016, 2012 (NODDI).
@@ -51,11 +51,13 @@ def white_matter(free: float = 0.0) -> tuple[Compartment, ...]:
     ----------
     free : float
         Share of a ball of `D_FREE`, 0..1.
+    axons : float
+        Share of the rest that is inside axons, 0..1.
     """
-    across = (1.0 - AXONS) * D_PARALLEL
+    across = (1.0 - axons) * D_PARALLEL
     oriented = (
-        stick(fraction=AXONS * (1.0 - free), diffusivity=D_PARALLEL),
-        zeppelin(fraction=(1.0 - AXONS) * (1.0 - free), d_parallel=D_PARALLEL, d_perpendicular=across),
+        stick(fraction=axons * (1.0 - free), diffusivity=D_PARALLEL),
+        zeppelin(fraction=(1.0 - axons) * (1.0 - free), d_parallel=D_PARALLEL, d_perpendicular=across),
     )
     return (*oriented, ball(fraction=free, diffusivity=D_FREE)) if free > 0 else oriented
 
@@ -82,21 +84,35 @@ def head_diffusion(phantom: Phantom, spacing: float = 2e-3) -> DiffusionModel:
     """
     if missing := [t for t in NEEDED if t not in phantom.tissues or not phantom.fraction(t).any()]:
         raise PhantomError(f"phantom must have the tissues of the packaged head; missing {missing}.")
-    if not 2e-4 <= spacing <= 2e-2:
-        raise PhantomError(f"spacing must be in metres, 0.2 mm to 20 mm; got {spacing}. 2 mm is 2e-3.")
-    occupied = _points(phantom, phantom.fraction(*FREE) > 0)
-    low, high = occupied.min(axis=0), occupied.max(axis=0)
-    shape = tuple(int(n) for n in np.ceil((high - low) / spacing) + 1)
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = 0.5 * (low + high) - 0.5 * spacing * (np.asarray(shape) - 1)
-    points = np.indices(shape).reshape(3, -1).T * spacing + affine[:3, 3]
-    directions, weights = _field(np.asarray(points, np.float64), phantom)
+    shape, affine, points = cells_over(phantom, tuple(FREE), spacing)
+    directions, weights = _field(points, phantom)
     return DiffusionModel(
         tissues={name: white_matter(free) for name, free in FREE.items()},
         directions=directions.reshape(3, *shape, 3).astype(np.float32),
         weights=weights.reshape(3, *shape).astype(np.float32),
         affine=affine,
     )
+
+
+def cells_over(
+    phantom: Phantom, tissues: tuple[str, ...], spacing: float
+) -> tuple[tuple[int, ...], Array, Array]:
+    """Return shape, affine and centres (m, 3) [m] of cubic cells that cover some tissues.
+
+    Raises
+    ------
+    PhantomError
+        If the spacing [m] is not between 0.2 mm and 2 cm.
+    """
+    if not 2e-4 <= spacing <= 2e-2:
+        raise PhantomError(f"spacing must be in metres, 0.2 mm to 20 mm; got {spacing}. 2 mm is 2e-3.")
+    occupied = _points(phantom, phantom.fraction(*tissues) > 0)
+    low, high = occupied.min(axis=0), occupied.max(axis=0)
+    shape = tuple(int(n) for n in np.ceil((high - low) / spacing) + 1)
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = 0.5 * (low + high) - 0.5 * spacing * (np.asarray(shape) - 1)
+    points = np.indices(shape).reshape(3, -1).T * spacing + affine[:3, 3]
+    return shape, affine, np.asarray(points, np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)

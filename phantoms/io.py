@@ -16,7 +16,7 @@ from .tissues import TissueTable
 FORMAT = "mrsim-phantom"
 VERSION = 1
 DIFFUSION_VERSION = 2
-"""Of files with a diffusion model, which readers of version 1 would lose."""
+"""Of files with a diffusion model or a texture, which readers of version 1 would lose."""
 MAX_VOXELS = 1024**3
 MAX_TISSUES = 64
 MAX_TEXT = 16 * 1024**2
@@ -25,10 +25,10 @@ MAX_TEXT = 16 * 1024**2
 def save_phantom(path: str | Path, phantom: Phantom) -> None:
     """Write a phantom to an HDF5 file.
 
-    Nothing is lost. Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as uint8,
-    others as float32; tissue curves at all fields, scale, labels, truth, provenance and the diffusion model go
-    with them. The attribute ``sha256`` is the hash of the content (`check_content`). The file appears under
-    its name only when complete.
+    Nothing is lost. Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as
+    uint8, others as float32; tissue curves at all fields, scale, labels, truth, provenance and the diffusion
+    model go with them. The attribute ``sha256`` is the hash of the content (`check_content`). The file
+    appears under its name only when complete.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
     exact = np.array_equal(codes.astype(np.float32) / np.float32(255.0), phantom.fractions)
     with written_hdf5(path) as f:
         f.attrs["format"] = FORMAT
-        f.attrs["version"] = VERSION if phantom.diffusion is None else DIFFUSION_VERSION
+        plain = phantom.diffusion is None and phantom.texture is None
+        f.attrs["version"] = VERSION if plain else DIFFUSION_VERSION
         f.create_dataset("header", data=np.frombuffer(json.dumps(header).encode(), np.uint8))
         f.create_dataset("affine", data=phantom.affine)
         data = codes if exact else phantom.fractions
@@ -60,6 +61,8 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
         f.create_dataset("fractions", data=data, chunks=(1, *_chunk(phantom.shape)), **options)
         if phantom.labels is not None:
             f.create_dataset("labels", data=phantom.labels, chunks=_chunk(phantom.shape), **options)
+        if phantom.texture is not None:
+            f.create_dataset("texture", data=phantom.texture, chunks=_chunk(phantom.shape), **options)
         if phantom.diffusion is not None:
             write_diffusion(f.create_group("diffusion"), phantom.diffusion)
         f.attrs["sha256"] = content_hash(f)
@@ -144,6 +147,9 @@ def _read(f: Any, path: Path) -> Phantom:
     labels = None
     if has(f, "labels"):
         labels = dataset(f, path, "labels", ("i2",), 3, MAX_VOXELS)[()]
+    texture = None
+    if has(f, "texture"):
+        texture = dataset(f, path, "texture", ("f4",), 3, MAX_VOXELS)[()]
     try:
         return Phantom(
             name=str(header["name"]),
@@ -158,6 +164,7 @@ def _read(f: Any, path: Path) -> Phantom:
             provenance=dict(header.get("provenance", {})),
             chi_outside=float(header["chi_outside"]),
             diffusion=read_diffusion(f, path) if has(f, "diffusion") else None,
+            texture=texture,
         )
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         kind = "" if isinstance(error, PhantomError) else f"{type(error).__name__}: "
@@ -168,7 +175,7 @@ def _header(f: Any, path: Path) -> dict[str, Any]:
     raw = dataset(f, path, "header", ("u1",), 1, MAX_TEXT)[()].tobytes()
     try:
         header = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PhantomFileError(f"{path}: 'header' must be JSON text; {error}.") from error
     needed = ("name", "tissues", "table", "scale", "regions", "truth", "chi_outside")
     if not isinstance(header, dict):

@@ -50,7 +50,7 @@ class Subject:
         Time since the first visit.
     lesion_volume : float
         Volume of white-matter lesions [m^3].
-    lesion_contrast, texture : float
+    lesion_contrast, texture, tissue_age_effect : float
         As in `CohortSpec`.
     """
 
@@ -72,6 +72,7 @@ class Subject:
     lesion_volume: float = 0.0
     lesion_contrast: float = 1.0
     texture: float = 0.0
+    tissue_age_effect: float = 1.0
 
     def rng(self, stream: int) -> np.random.Generator:
         """Return the subject's own generator: 0 draws the description, 1 shape, 3 lesions, 4 texture."""
@@ -137,6 +138,7 @@ def _draw(spec: CohortSpec, index: int) -> list[Subject]:
         sites=spec.design.sites if everywhere else (spec.design.sites[site],),
         lesion_contrast=spec.lesion_contrast,
         texture=spec.texture,
+        tissue_age_effect=max(0.0, spec.tissue_age_effect) if spec.design.kind != "null" else 0.0,
     )
     state = rng.bit_generator.state
     out = []

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 BRAIN_TISSUES = frozenset(
     {
         "gm", "wm", "cerebellar_gm", "cerebellar_wm", "thalamus", "caudate", "putamen", "pallidum",
-        "hippocampus", "amygdala", "brainstem", "ventricular_csf",
+        "hippocampus", "amygdala", "brainstem", "ventricular_csf", "accumbens", "red_nucleus",
+        "substantia_nigra", "dentate",
     }
 )  # fmt: skip
 CSF_TISSUES = frozenset({"csf", "ventricular_csf"})
@@ -60,6 +61,8 @@ class Phantom:
     diffusion : DiffusionModel, optional
         Compartments and fibres of some of the tissues; the others, or all of them, diffuse isotropically with
         the coefficient of the table.
+    texture : ndarray, float32, shape (x, y, z), optional
+        Proton density relative to that of the tissues, 0 to 2; fractions and susceptibility do not feel it.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Phantom:
     provenance: dict[str, Any] = field(default_factory=dict)
     chi_outside: float = 9.4
     diffusion: DiffusionModel | None = None
+    texture: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tissues", tuple(self.tissues))
@@ -115,6 +119,8 @@ class Phantom:
                 raise PhantomError(
                     f"labels must be int16 of shape {f.shape[1:]}; got {labels.dtype} {labels.shape}."
                 )
+        if self.texture is not None:
+            self._check_texture()
         a = self.affine
         if a.shape != (4, 4) or not np.isfinite(a).all() or not np.array_equal(a[3], (0, 0, 0, 1)):
             raise PhantomError(
@@ -123,6 +129,16 @@ class Phantom:
         # Relative to the voxel size: a determinant of 1e-9 is a healthy millimetre grid.
         if not abs(np.linalg.det(a[:3, :3])) > 1e-6 * np.prod(np.linalg.norm(a[:3, :3], axis=0)):
             raise PhantomError("affine must be invertible; its columns are (nearly) dependent.")
+
+    def _check_texture(self) -> None:
+        texture = np.asarray(self.texture, np.float32)
+        low, high = float(texture.min()), float(texture.max())
+        if texture.shape != self.fractions.shape[1:] or not (low >= 0.0 and high <= 2.0):
+            raise PhantomError(
+                f"texture must have shape {self.fractions.shape[1:]} and values 0..2; "
+                f"got {texture.shape} with {low:g}..{high:g}."
+            )
+        object.__setattr__(self, "texture", texture)
 
     def _check_fractions(self) -> None:
         total = np.zeros(self.fractions.shape[1:], np.float32)

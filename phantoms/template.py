@@ -147,6 +147,11 @@ def _to_coarse(f: NDArray[np.float32], affine: NDArray[np.float64], grid: Grid) 
     return np.ascontiguousarray(out, np.float32)
 
 
+def frame_of(grid: Grid) -> NDArray[np.float64]:
+    """Return first node, spacing and its inverse (3, 3) of a grid, as the kernels take them."""
+    return np.stack([np.asarray(grid.origin), np.full(3, grid.spacing), np.full(3, 1 / grid.spacing)])
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Warped:
     """A deformed head: fractions (tissue, x, y, z), share of each voxel from the left side, and affine."""
@@ -192,7 +197,7 @@ def warp(template: Template, u: Field, scale: float, size: NDArray[np.float64], 
         template.cells,
         template.frame,
         np.ascontiguousarray(np.moveaxis(u, 0, -1)),
-        np.stack([np.asarray(grid.origin), np.full(3, grid.spacing), np.full(3, 1 / grid.spacing)]),
+        frame_of(grid),
         np.stack([start / scale, size / scale, scale / size]),
         near,
         sub,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .deformation import Field, exponential, jacobian, potential_velocity, pull
-from .template import SPACING, Template
+from .template import Template
 
 FLUID = "sulcal_csf"
 """Region that takes what the intracranial volume leaves."""
@@ -36,6 +36,7 @@ class VolumeFit:
 
     def __init__(self, template: Template, wild: Field, targets: dict[str, float]) -> None:
         self.template, self.wild = template, wild
+        self.spacing = template.grid.spacing
         self.regions = tuple(targets)
         self.targets = np.array([targets[r] for r in self.regions])
         # The total volume inside the skull belongs to the prescription too: it absorbs the random field.
@@ -51,13 +52,13 @@ class VolumeFit:
 
     def _solve(self) -> None:
         d = np.tensordot(self.amount.astype(np.float32), self.moving, axes=1)
-        self.velocity = np.asarray(self.wild + potential_velocity(d, SPACING) * self.window, np.float32)
+        self.velocity = np.asarray(self.wild + potential_velocity(d, self.spacing) * self.window, np.float32)
 
     def _miss(self) -> NDArray[np.float64]:
         """Return ln(wanted / got) per region and for the fluid, by the Jacobian."""
-        j = jacobian(exponential(self.velocity, SPACING), SPACING)
-        got = np.array([np.multiply(f, j).sum(dtype=np.float64) for f in self.start]) * SPACING**3
-        inside = float((self.template.inside * j).sum(dtype=np.float64)) * SPACING**3
+        j = jacobian(exponential(self.velocity, self.spacing), self.spacing)
+        got = np.array([np.multiply(f, j).sum(dtype=np.float64) for f in self.start]) * self.spacing**3
+        inside = float((self.template.inside * j).sum(dtype=np.float64)) * self.spacing**3
         want = np.append(self.targets, max(self.total - inside + got[-1], 1e-6))
         return np.asarray(np.log(want / got))
 
@@ -85,8 +86,8 @@ class VolumeFit:
         A stationary field acts at fixed places, but a growing region moves out of its first place; averaging
         over start, middle and end spreads the growth evenly and keeps the map far from folding.
         """
-        middle = pull(self.start, exponential(-0.5 * self.velocity, SPACING), SPACING)
-        end = pull(self.start, exponential(-self.velocity, SPACING), SPACING)
+        middle = pull(self.start, exponential(-0.5 * self.velocity, self.spacing), self.spacing)
+        end = pull(self.start, exponential(-self.velocity, self.spacing), self.spacing)
         self.moving = 0.25 * self.start + 0.5 * middle + 0.25 * end
 
     def retarget(self, ratio: dict[str, float], total: float) -> float:
@@ -102,7 +103,7 @@ class VolumeFit:
 
     def inverse(self) -> Field:
         """Return the displacement of the subject -> template map."""
-        return exponential(-self.velocity, SPACING)
+        return exponential(-self.velocity, self.spacing)
 
 
 def _step(points: list[NDArray[np.float64]], misses: list[NDArray[np.float64]]) -> NDArray[np.float64]:

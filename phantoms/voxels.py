@@ -50,6 +50,8 @@ def cloud_from_phantom(phantom: Phantom, b0: float) -> PointCloud:
 
     index = np.concatenate(where)
     fraction = np.concatenate([f[w] for f, w in zip(flat, where, strict=True)]).astype(np.float64)
+    if phantom.texture is not None:
+        fraction *= phantom.texture.reshape(-1)[index]
     places = np.stack(np.unravel_index(index, phantom.shape), axis=-1)
     voxel = phantom.affine[:3, :3]
     return PointCloud(

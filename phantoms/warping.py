@@ -175,3 +175,40 @@ def occupied_cells(here: NDArray[np.uint32]) -> NDArray[np.uint32]:
                     bits |= here[i + (m >> 2), j + ((m >> 1) & 1), k + (m & 1)]
                 cells[i, j, k] = bits
     return cells
+
+
+@njit(cache=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
+def sample_through(
+    field: NDArray[np.float32],
+    frame: NDArray[np.float64],
+    u: Field,
+    coarse: NDArray[np.float64],
+    target: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    """Write field(x + u(x)) at the voxel centres of `out`, trilinear; voxels outside the field stay.
+
+    field : (x, y, z), with `frame` like `source` in `warp_packed`;  u, coarse, target : as there.
+    """
+    nx, ny, nz = field.shape
+    p = np.zeros(3)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
+                p[0] = target[0, 0] + target[1, 0] * i
+                p[1] = target[0, 1] + target[1, 1] * j
+                p[2] = target[0, 2] + target[1, 2] * k
+                _displace(p, u, coarse)
+                gx = (p[0] - frame[0, 0]) * frame[2, 0]
+                gy = (p[1] - frame[0, 1]) * frame[2, 1]
+                gz = (p[2] - frame[0, 2]) * frame[2, 2]
+                if min(gx, gy, gz) < 0 or gx >= nx - 1 or gy >= ny - 1 or gz >= nz - 1:
+                    continue
+                a, b, c = int(gx), int(gy), int(gz)
+                fx, fy, fz = gx - a, gy - b, gz - c
+                w00, w01, w10, w11 = (1 - fx) * (1 - fy), (1 - fx) * fy, fx * (1 - fy), fx * fy
+                low = w00 * field[a, b, c] + w01 * field[a, b + 1, c]
+                low += w10 * field[a + 1, b, c] + w11 * field[a + 1, b + 1, c]
+                high = w00 * field[a, b, c + 1] + w01 * field[a, b + 1, c + 1]
+                high += w10 * field[a + 1, b, c + 1] + w11 * field[a + 1, b + 1, c + 1]
+                out[i, j, k] = low * (1 - fz) + high * fz

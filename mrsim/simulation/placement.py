@@ -85,7 +85,8 @@ class PlacedPhantom:
 
     fractions : (tissue, phase, slice, read) float32 on ``grid``;  brain : (phase, slice, read) likewise;
     to_world : (4, 4) logical coordinates -> world [m];  displacement : where the object really is of which
-    gradients that are not linear make the grid's points, None = there.
+    gradients that are not linear make the grid's points, None = there;  density : (phase, slice, read) proton
+    density relative to that of the tissues, None = 1.
     """
 
     fractions: np.ndarray
@@ -93,6 +94,7 @@ class PlacedPhantom:
     grid: Grid
     to_world: np.ndarray
     displacement: Displacement | None = None
+    density: np.ndarray | None = None
 
     def coordinates(self, axes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
         """World coordinates (phase, slice, read, 3) [m] of a tensor grid of ``axes`` (read, phase, slice)."""
@@ -235,6 +237,9 @@ def _aligned(
     flips = tuple(slice(None, None, s) for s in (sign[1], sign[2], sign[0]))
     maps = phantom.fractions[(slice(None), *box)].transpose(0, *(a + 1 for a in order))[(slice(None), *flips)]
     brain = mask[box].transpose(order)[flips]
+    density = None
+    if phantom.texture is not None:
+        density = np.ascontiguousarray(phantom.texture[box].transpose(order)[flips])
     corner = np.where([direction[:, a].sum() > 0 for a in range(3)], low, high).astype(float)
     first = (to_logical @ np.append(corner, 1.0))[:3]
     shape = tuple(int(high[source_axis[i]] - low[source_axis[i]] + 1) for i in range(3))
@@ -248,6 +253,7 @@ def _aligned(
         brain=np.ascontiguousarray(brain, dtype=np.float32),
         grid=grid,
         to_world=to_world,
+        density=density,
     )
 
 
@@ -286,6 +292,12 @@ def _resampled(
         _gather_occupied(source, matrix, out, shift)
     brain = np.zeros(grid.array_shape, np.float32)
     _gather_occupied(mask.astype(np.float32), matrix, brain, shift)
+    density = None
+    if phantom.texture is not None:
+        density = np.zeros(grid.array_shape, np.float32)
+        _gather_occupied(phantom.texture, matrix, density, shift)
     if displacement is not None:
         maps *= displacement.volume(axes).astype(np.float32)
-    return PlacedPhantom(fractions=maps, brain=brain, grid=grid, to_world=to_world, displacement=displacement)
+    return PlacedPhantom(
+        fractions=maps, brain=brain, grid=grid, to_world=to_world, displacement=displacement, density=density
+    )

@@ -79,6 +79,8 @@ def _points(obj: ScannedObject, where: list[np.ndarray], f0: float) -> PointClou
     logical = np.stack([grid.axis(0)[read], grid.axis(1)[phase], grid.axis(2)[part]], axis=1)
     rotation = placed.to_world[:3, :3]
     fraction = np.concatenate([f.reshape(-1)[w] for f, w in zip(placed.fractions, where, strict=True)])
+    if placed.density is not None:
+        fraction = fraction * placed.density.reshape(-1)[voxel]
 
     def of_tissue(name: str) -> np.ndarray:
         return np.array([getattr(t, name) for t in obj.tissues], float)[tissue]
