@@ -6,19 +6,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auto_combat import AutoComBat
     from .base import (
         Capabilities,
-        FeatureHarmonizer,
         Harmonizer,
         ImageHarmonizer,
         NotFittedError,
         UnseenSiteError,
     )
     from .baselines import FeatureResidual, FeatureZScore
+    from .bayes_combat import BayesComBat
     from .checks import CheckResult, ConformanceError, check_harmonizer
     from .combat import ComBat
+    from .combat_gam import ComBatGAM
+    from .combat_ls import ComBatLS
     from .controls import FeatureIdentity, GaussianBlur, Identity
+    from .covbat import CovBat
+    from .distributed import DistributedComBat
+    from .feature_harmonizer import FeatureHarmonizer
+    from .gmm_combat import GMMComBat
     from .intensity import Nyul, WhiteStripe, ZScore
+    from .location_scale import LocationScaleHarmonizer
+    from .longitudinal import LongitudinalComBat
+    from .m_combat import MComBat
+    from .mixed_residual import MixedResidual
+    from .mmd_shift import MMDShift
+    from .nested_combat import NestedComBat
     from .persistence import HarmonizerFileError, load_harmonizer, save_harmonizer
     from .registry import (
         HarmonizerInfo,
@@ -28,19 +41,31 @@ if TYPE_CHECKING:
         list_harmonizers,
     )
     from .regression import DesignError
+    from .relief import Relief
     from .tables import TableInputError
+    from .travelers import TravelerError
+    from .traveling_combat import TravelingComBat
+    from .traveling_glm import TravelingSubjectGLM
+    from .traveling_pairs import TravelingCorrection, TravelingRegression
     from .volumes import ImageInputError, Volume
 
 __all__ = [
+    "AutoComBat",
+    "BayesComBat",
     "Capabilities",
     "CheckResult",
     "ComBat",
+    "ComBatGAM",
+    "ComBatLS",
     "ConformanceError",
+    "CovBat",
     "DesignError",
+    "DistributedComBat",
     "FeatureHarmonizer",
     "FeatureIdentity",
     "FeatureResidual",
     "FeatureZScore",
+    "GMMComBat",
     "GaussianBlur",
     "Harmonizer",
     "HarmonizerFileError",
@@ -48,9 +73,21 @@ __all__ = [
     "Identity",
     "ImageHarmonizer",
     "ImageInputError",
+    "LocationScaleHarmonizer",
+    "LongitudinalComBat",
+    "MComBat",
+    "MMDShift",
+    "MixedResidual",
+    "NestedComBat",
     "NotFittedError",
     "Nyul",
+    "Relief",
     "TableInputError",
+    "TravelerError",
+    "TravelingComBat",
+    "TravelingCorrection",
+    "TravelingRegression",
+    "TravelingSubjectGLM",
     "UnknownHarmonizerError",
     "UnseenSiteError",
     "Volume",
@@ -66,15 +103,22 @@ __all__ = [
 
 # Public name -> module; imported on first use, so that reading the package costs nothing.
 _HOME = {
+    "AutoComBat": "auto_combat",
+    "BayesComBat": "bayes_combat",
     "Capabilities": "base",
     "CheckResult": "checks",
     "ComBat": "combat",
+    "ComBatGAM": "combat_gam",
+    "ComBatLS": "combat_ls",
     "ConformanceError": "checks",
+    "CovBat": "covbat",
     "DesignError": "regression",
-    "FeatureHarmonizer": "base",
+    "DistributedComBat": "distributed",
+    "FeatureHarmonizer": "feature_harmonizer",
     "FeatureIdentity": "controls",
     "FeatureResidual": "baselines",
     "FeatureZScore": "baselines",
+    "GMMComBat": "gmm_combat",
     "GaussianBlur": "controls",
     "Harmonizer": "base",
     "HarmonizerFileError": "persistence",
@@ -82,9 +126,21 @@ _HOME = {
     "Identity": "controls",
     "ImageHarmonizer": "base",
     "ImageInputError": "volumes",
+    "LocationScaleHarmonizer": "location_scale",
+    "LongitudinalComBat": "longitudinal",
+    "MComBat": "m_combat",
+    "MMDShift": "mmd_shift",
+    "MixedResidual": "mixed_residual",
+    "NestedComBat": "nested_combat",
     "NotFittedError": "base",
     "Nyul": "intensity",
+    "Relief": "relief",
     "TableInputError": "tables",
+    "TravelerError": "travelers",
+    "TravelingComBat": "traveling_combat",
+    "TravelingCorrection": "traveling_pairs",
+    "TravelingRegression": "traveling_pairs",
+    "TravelingSubjectGLM": "traveling_glm",
     "UnknownHarmonizerError": "registry",
     "UnseenSiteError": "base",
     "Volume": "volumes",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .tables import CovariateEncoder, feature_names, feature_table, site_labels
+from .tables import site_labels
 from .volumes import Volume, as_float32_image, read_volume, zip_volumes
 
 if TYPE_CHECKING:
@@ -111,6 +111,10 @@ class Harmonizer(ABC):
             setattr(self, name, value)
         return self
 
+    def declared(self) -> Capabilities:
+        """Return the capabilities with these parameters; those of the class unless a method overrides it."""
+        return self.capabilities
+
     def is_fitted(self) -> bool:
         """Return whether ``fit`` has completed."""
         return hasattr(self, "sites_")
@@ -145,9 +149,10 @@ def learned_state(harmonizer: Harmonizer) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def _refuse_unseen(harmonizer: Harmonizer, sites: NDArray[np.str_]) -> None:
+def refuse_unseen(harmonizer: Harmonizer, sites: NDArray[np.str_]) -> None:
+    """Raise :class:`UnseenSiteError` for new sites, unless the method declares that it handles them."""
     unseen = sorted(set(sites.tolist()) - set(harmonizer.sites_.tolist()))
-    if unseen and not harmonizer.capabilities.handles_unseen_site:
+    if unseen and not harmonizer.declared().handles_unseen_site:
         raise UnseenSiteError(
             f"site must be one that fit has seen ({', '.join(harmonizer.sites_.tolist())}); "
             f"got {', '.join(unseen)}. Fit again with samples of that site, "
@@ -213,7 +218,7 @@ class ImageHarmonizer(Harmonizer):
         """
         self.require_fitted()
         label = site_labels([site])
-        _refuse_unseen(self, label)
+        refuse_unseen(self, label)
         data = self._apply(read_volume(image, mask, str(label[0])))
         return as_float32_image(data, like=image)
 
@@ -223,105 +228,3 @@ class ImageHarmonizer(Harmonizer):
     @abstractmethod
     def _apply(self, volume: Volume) -> NDArray[np.floating]:
         """Return the harmonized voxels of one volume; must not change `volume`."""
-
-
-class FeatureHarmonizer(Harmonizer):
-    """Harmonizer of feature tables; subclasses write ``_learn`` and ``_apply``.
-
-    Tables are ``(n_samples, n_features)``. Input of any real dtype is used as float64 (float64 itself without
-    a copy, integers and float32 widened exactly) and the output is float64. Covariates are a DataFrame or an
-    array with one row per sample: numeric columns are used as they are, text, categorical and boolean columns
-    become indicator columns (levels sorted, first one dropped). Missing or non-finite values are refused.
-    """
-
-    n_features_in_: int
-    feature_names_in_: NDArray[np.str_]
-
-    def fit(self, X: Any, *, site: Sequence[str], covariates: Any = None) -> Self:
-        """Learn site effects from a table.
-
-        Parameters
-        ----------
-        X
-            Features, shape (n_samples, n_features); array or DataFrame.
-        site
-            One site label per sample.
-        covariates
-            None, or DataFrame / array of shape (n_samples, n_covariates) with the biology to keep.
-
-        Raises
-        ------
-        ValueError
-            If shapes or values do not fit; the message names the argument and the way out.
-        """
-        table, sites = feature_table(X), site_labels(site)
-        _same_rows(table, sites)
-        encoder = CovariateEncoder.learn(covariates, n_samples=len(table))
-        self._forget()
-        self._learn(table, sites, encoder.encode(covariates, n_samples=len(table)), encoder.columns)
-        self.n_features_in_ = table.shape[1]
-        if (names := feature_names(X)) is not None:
-            self.feature_names_in_ = names
-        self.covariate_levels_ = encoder.levels
-        self.sites_ = np.unique(sites)
-        return self
-
-    def transform(self, X: Any, *, site: Sequence[str], covariates: Any = None) -> NDArray[np.float64]:
-        """Return harmonized features of the same shape, float64; `X` is left untouched.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        UnseenSiteError
-            For a new site, where the method cannot handle one.
-        """
-        self.require_fitted()
-        table, sites = feature_table(X), site_labels(site)
-        _same_rows(table, sites)
-        self._same_features(X, table)
-        _refuse_unseen(self, sites)
-        encoder = CovariateEncoder(levels=self.covariate_levels_)
-        return self._apply(table, sites, encoder.encode(covariates, n_samples=len(table)))
-
-    def fit_transform(self, X: Any, *, site: Sequence[str], covariates: Any = None) -> NDArray[np.float64]:
-        """Fit on a table and return it harmonized."""
-        return self.fit(X, site=site, covariates=covariates).transform(X, site=site, covariates=covariates)
-
-    def _same_features(self, X: Any, table: NDArray[np.float64]) -> None:
-        if table.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X must have the {self.n_features_in_} features seen in fit; got {table.shape[1]}. "
-                "Pass the same columns in the same order."
-            )
-        names, fitted = feature_names(X), getattr(self, "feature_names_in_", None)
-        if names is not None and fitted is not None and not np.array_equal(names, fitted):
-            first = int(np.flatnonzero(names != fitted)[0])
-            raise ValueError(
-                f"X must have the columns seen in fit, in that order; got '{names[first]}' "
-                f"in place of '{fitted[first]}'. Reorder with X[list(harmonizer.feature_names_in_)]."
-            )
-
-    @abstractmethod
-    def _learn(
-        self,
-        X: NDArray[np.float64],
-        sites: NDArray[np.str_],
-        covariates: NDArray[np.float64],
-        columns: list[str],
-    ) -> None:
-        """Set learned attributes; `covariates` is (n_samples, k), k may be 0, named by `columns`."""
-
-    @abstractmethod
-    def _apply(
-        self, X: NDArray[np.float64], sites: NDArray[np.str_], covariates: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return a new harmonized table; must not change `X`."""
-
-
-def _same_rows(table: NDArray[np.float64], sites: NDArray[np.str_]) -> None:
-    if len(table) != len(sites):
-        raise ValueError(
-            f"site must have one label per row of X ({len(table)}); got {len(sites)}. "
-            "Take both from the same table."
-        )

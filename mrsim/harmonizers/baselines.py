@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Capabilities, FeatureHarmonizer
+from .base import Capabilities
+from .feature_harmonizer import FeatureHarmonizer
 from .regression import SiteRegression, feature_blocks, name_features
 
 Table = NDArray[np.float64]
@@ -68,7 +69,7 @@ class FeatureResidual(FeatureHarmonizer):
             return
         model = SiteRegression.prepare(index, covariates, columns, labels.size)
         for block in feature_blocks(*X.shape):
-            intercepts, _, _ = model.fit(X[:, block])
+            intercepts = model.fit(X[:, block]).intercepts
             self.shift_[:, block] = intercepts - counts / counts.sum() @ intercepts
 
     def _apply(self, X: Table, sites: NDArray[np.str_], covariates: Table) -> Table:

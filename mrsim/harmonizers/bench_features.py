@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 from .base import Harmonizer
 from .bench import Array, Bench, Case
 
+_N_FIT, _N_ALL = 24, 30
+_NUMBER = np.arange(_N_ALL)
+# Four travelers who visit all three sites, then a cohort; settings that agree with the first site.
+_ROLES: dict[str, NDArray[Any]] = {
+    "subject": np.array([f"s{i:02d}" for i in np.where(_NUMBER < 12, _NUMBER // 3, _NUMBER)]),
+    "batch": np.where(_NUMBER // 3 % 2 == 0, "sharp", "smooth"),
+    "setting": np.where(_NUMBER % 3 == 0, 1.5, 3.0),
+}
+
 
 class FeatureBench(Bench):
     """Twenty-four training rows at three sites and six held out, with effects of age, sex and site."""
@@ -21,7 +30,7 @@ class FeatureBench(Bench):
     def __init__(self, prototype: Harmonizer) -> None:
         super().__init__(prototype)
         rng = np.random.default_rng(20070101)
-        self.n_fit, n, p = 24, 30, 6
+        self.n_fit, n, p = _N_FIT, _N_ALL, 6
         names = np.array(("north", "south", "west"))
         index = np.arange(n) % 3
         age, sex = rng.uniform(20.0, 80.0, n), rng.integers(0, 2, n)
@@ -37,8 +46,11 @@ class FeatureBench(Bench):
             + noise
         )
         self.site = names[index].tolist()
-        self.covariates: NDArray[Any] = np.empty((n, 2), dtype=object)
-        self.covariates[:, 0], self.covariates[:, 1] = age, np.where(sex == 1, "male", "female")
+        self.covariates: dict[str, NDArray[Any]] = {
+            "age": age,
+            "sex": np.where(sex == 1, "male", "female"),
+            **_role_columns(prototype),
+        }
         self.other_order = rng.permutation(self.n_fit)
         reference = prototype.get_params().get("reference_site")
         if reference is not None:
@@ -55,7 +67,9 @@ class FeatureBench(Bench):
         """Fit on the training rows."""
         rows = np.arange(self.n_fit) if order is None else order
         X = self.X[: self.n_fit] if order is None and gain == 1.0 else self.X[rows] * gain
-        return harmonizer.fit(X, site=self._sites(rows, one_site), covariates=self.covariates[rows])
+        return harmonizer.fit(
+            X, site=self._sites(rows, one_site), covariates=self._rows(self.covariates, rows)
+        )
 
     def outputs(
         self,
@@ -73,7 +87,9 @@ class FeatureBench(Bench):
         if not one_by_one:
             return list(harmonizer.transform(X, site=sites, covariates=self.covariates))
         single = [
-            harmonizer.transform(X[i : i + 1], site=[sites[i]], covariates=self.covariates[i : i + 1])[0]
+            harmonizer.transform(X[i : i + 1], site=[sites[i]], covariates=self._rows(self.covariates, [i]))[
+                0
+            ]
             for i in rows[::-1]
         ]
         return single[::-1]
@@ -84,7 +100,11 @@ class FeatureBench(Bench):
 
     def fingerprint(self) -> bytes:
         """Return features, sites and covariates."""
-        return self.X.tobytes() + repr(self.site).encode() + repr(self.covariates.tolist()).encode()
+        return (
+            self.X.tobytes()
+            + repr(self.site).encode()
+            + repr([v.tolist() for v in self.covariates.values()]).encode()
+        )
 
     def geometry_problem(self, fitted: Any) -> str | None:
         """Check shape and type for float64 and float32 input."""
@@ -103,8 +123,8 @@ class FeatureBench(Bench):
     def mistakes(self) -> list[Case]:
         """Offer wrong lengths, other columns, missing values and, where covariates count, collinear ones."""
         fitted, X, C = self.fit(self.fresh()), self.X, self.covariates
-        holes = C.copy()
-        holes[3, 0] = float("nan")
+        holes = {**C, "age": C["age"].copy()}
+        holes["age"][3] = float("nan")
         cases: list[Case] = [
             ("too few site labels", "site", lambda: self.fresh().fit(X, site=self.site[:-1], covariates=C)),
             (
@@ -116,8 +136,11 @@ class FeatureBench(Bench):
             ("text features", "X", lambda: self.fresh().fit(X.astype(str), site=self.site, covariates=C)),
             ("fewer columns", "X", lambda: fitted.transform(X[:, :-1], site=self.site, covariates=C)),
         ]
-        if self.prototype.capabilities.keeps_covariates:
-            tied = np.array([float(label == "south") for label in self.site])[:, None]
+        if self.prototype.declared().keeps_covariates:
+            # Methods that find the groups in settings are confounded with those, not with site.
+            settings = "setting" in getattr(self.prototype, "column_roles", {}).values()
+            group = _ROLES["setting"] == 1.5 if settings else np.array(self.site) == "south"
+            tied = {**C, "age": group.astype(np.float64)}
             cases += [
                 ("covariates left out", "covariates", lambda: fitted.transform(X, site=self.site)),
                 (
@@ -147,5 +170,18 @@ class FeatureBench(Bench):
             ("a single feature", "feature", lambda: run(self.X[:, :1], self.site)),
         ]
 
+    def _rows(self, columns: dict[str, NDArray[Any]], rows: Any) -> dict[str, NDArray[Any]]:
+        return {name: values[rows] for name, values in columns.items()}
+
     def _sites(self, rows: NDArray[np.intp], one_site: bool) -> list[str]:
         return [self.site[0] if one_site else self.site[i] for i in rows]
+
+
+def _role_columns(prototype: Harmonizer) -> dict[str, NDArray[Any]]:
+    """Return a column for every covariate that the constructor names."""
+    found = {}
+    for parameter, role in getattr(prototype, "column_roles", {}).items():
+        names = getattr(prototype, parameter)
+        for name in [names] if isinstance(names, str) else names or ():
+            found[name] = _ROLES[role]
+    return found

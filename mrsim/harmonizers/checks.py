@@ -166,7 +166,7 @@ def check_no_leakage(bench: Bench) -> None:
 
 def check_one_site(bench: Bench) -> None:
     """Check that, fitted on a single site, the method returns its input (where declared)."""
-    if not bench.prototype.capabilities.one_site_identity:
+    if not bench.prototype.declared().one_site_identity:
         raise _NotApplicableError("one_site_identity is not declared")
     fitted = bench.fit(bench.fresh(), one_site=True)
     pairs = bench.outputs(fitted, one_site=True), bench.inputs(one_site=True)
@@ -175,7 +175,7 @@ def check_one_site(bench: Bench) -> None:
 
 def check_units(bench: Bench) -> None:
     """Check that a gain on the data does what the capabilities declare."""
-    scaling = bench.prototype.capabilities.scaling
+    scaling = bench.prototype.declared().scaling
     if scaling == "none":
         raise _NotApplicableError("no behaviour under scaling is declared")
     fitted = bench.fit(bench.fresh())
@@ -198,7 +198,7 @@ def check_geometry(bench: Bench) -> None:
 def check_nan_policy(bench: Bench) -> None:
     """Check that non-finite input is refused with a message or left in place, as declared."""
     fitted = bench.fit(bench.fresh())
-    if bench.prototype.capabilities.nan_policy == "raise":
+    if bench.prototype.declared().nan_policy == "raise":
         message = _message(lambda: bench.transform_nan(fitted), ValueError, "a NaN in the input of transform")
         _names(message, bench.argument)
         return
@@ -209,8 +209,10 @@ def check_nan_policy(bench: Bench) -> None:
 def check_unseen_site(bench: Bench) -> None:
     """Check that a site unknown to fit is handled or refused by name, as declared."""
     fitted = bench.fit(bench.fresh())
-    if bench.prototype.capabilities.handles_unseen_site:
+    if bench.prototype.declared().handles_unseen_site:
+        state = _freeze(learned_state(fitted))
         outputs = bench.outputs(fitted, site="elsewhere")
+        _require(_freeze(learned_state(fitted)) == state, "an unseen site changed learned attributes")
         _require(all(np.isfinite(a).all() for a in outputs), "an unseen site gave non-finite values")
         return
     message = _message(lambda: bench.outputs(fitted, site="elsewhere"), UnseenSiteError, "an unseen site")
@@ -328,11 +330,14 @@ def _close(a: list[Any], b: list[Any], tolerance: float, problem: str) -> None:
     _require(worst <= tolerance * size, f"{problem}: by {worst:.3g} where values reach {size:.3g}")
 
 
-def _freeze(state: dict[str, Any]) -> dict[str, Any]:
+def _freeze(value: Any) -> Any:
     """Copy learned attributes into something that compares bit by bit."""
-    return {
-        name: (value.dtype.str, value.shape, value.tobytes())
-        if isinstance(value, np.ndarray)
-        else repr(value)
-        for name, value in state.items()
-    }
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, Harmonizer):
+        return _freeze(learned_state(value))
+    if isinstance(value, dict):
+        return {name: _freeze(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_freeze(item) for item in value]
+    return repr(value)

@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Capabilities, FeatureHarmonizer, ImageHarmonizer
+from .base import Capabilities, ImageHarmonizer
+from .feature_harmonizer import FeatureHarmonizer
 from .volumes import Volume
 
 # Full width at half maximum of a Gaussian of standard deviation 1: 2 sqrt(2 ln 2).

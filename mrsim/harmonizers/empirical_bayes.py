@@ -21,6 +21,37 @@ _MAX_ITERATIONS = 10_000
 _BLOCK_BYTES = 2**26
 
 
+def site_effects(
+    gamma_hat: Vector,
+    sum_squares: Vector,
+    n: int,
+    *,
+    pooled: bool,
+    parametric_prior: bool,
+    mean_only: bool,
+) -> tuple[Vector, Vector]:
+    """Return one site's (gamma*, delta*): shrunk if `pooled`, delta* = 1 if `mean_only`.
+
+    Raises
+    ------
+    ValueError
+        If there is a single feature to pool over, or no prior can be estimated.
+    """
+    delta_hat = np.ones(gamma_hat.size) if mean_only else sum_squares / (n - 1)
+    if not pooled:
+        return gamma_hat, delta_hat
+    if gamma_hat.size < 2:
+        raise ValueError(
+            "empirical_bayes must be False for a single (varying) feature, since it pools over features; "
+            f"got {gamma_hat.size}. Set empirical_bayes=False or pass more features."
+        )
+    if not parametric_prior:
+        return nonparametric(gamma_hat, delta_hat, sum_squares, n)
+    if mean_only:
+        return parametric_mean(gamma_hat), delta_hat
+    return parametric(gamma_hat, delta_hat, sum_squares, n)
+
+
 def parametric(gamma_hat: Vector, delta_hat: Vector, sum_squares: Vector, n: int) -> tuple[Vector, Vector]:
     r"""Return (gamma*, delta*) under normal and inverse-gamma priors, by fixed-point iteration.
 

@@ -27,6 +27,8 @@ from .registry import HARMONIZERS, harmonizer_class
 
 _FORMAT = "mrsim-harmonizer"
 _VERSION = 1
+_TUPLE = "__tuple__"
+_NESTED = "__harmonizer__"
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_]*_")
 # A header holds names, sites and covariate levels: far below this. Refusing more bounds what a hostile file
 # can do.
@@ -54,24 +56,22 @@ def save_harmonizer(path: str | os.PathLike[str], harmonizer: Harmonizer) -> Pat
             f"path must end with .json; got '{target.name}'. Use e.g. '{target.stem or 'harmonizer'}.json'."
         )
     harmonizer.require_fitted()
-    state = learned_state(harmonizer)
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    arrays: dict[str, Any] = {}
+    record = _record(harmonizer, "", arrays)
     payload = _npz_bytes(arrays)
     digest = hashlib.sha256(payload).hexdigest()
     header = {
         "format": _FORMAT,
         "format_version": _VERSION,
         "mrsim_version": __version__,
-        "class": _identifier(type(harmonizer)),
-        "params": {name: _plain(value, name) for name, value in harmonizer.get_params().items()},
-        "state": {name: _plain(value, name) for name, value in state.items() if name not in arrays},
+        **record,
         "arrays": {"file": f"{target.stem}.{digest[:12]}.npz", "sha256": digest},
     }
-    text = json.dumps(header, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(header, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     previous = _arrays_file(target)
-    _replace(target.with_name(header["arrays"]["file"]), payload)  # type: ignore[index]
+    _replace(target.with_name(header["arrays"]["file"]), payload)
     _replace(target, text.encode())
-    if previous is not None and previous != header["arrays"]["file"]:  # type: ignore[index]
+    if previous is not None and previous != header["arrays"]["file"]:
         target.with_name(previous).unlink(missing_ok=True)
     return target
 
@@ -94,24 +94,56 @@ def load_harmonizer(path: str | os.PathLike[str], *, classes: Iterable[type[Harm
     source = Path(path)
     header = _read_header(source)
     known = {_identifier(cls): cls for cls in classes}
-    name = header["class"]
-    if name in HARMONIZERS:
-        cls = harmonizer_class(name)
-    elif name in known:
-        cls = known[name]
-    else:
-        raise HarmonizerFileError(
-            f"class in '{source.name}' must be registered or in `classes`; got '{name}'. "
-            "Pass load_harmonizer(path, classes=[YourHarmonizer])."
-        )
+    harmonizer = _rebuilt(header, _read_arrays(source, header["arrays"]), "", known, source)
+    harmonizer.require_fitted()
+    return harmonizer
+
+
+def _record(harmonizer: Harmonizer, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return class, parameters and state for JSON; put arrays into `arrays` under prefixed names."""
+    state: dict[str, Any] = {}
+    for name, value in learned_state(harmonizer).items():
+        if isinstance(value, np.ndarray):
+            arrays[prefix + name] = value
+        elif isinstance(value, Harmonizer):
+            state[name] = {_NESTED: _record(value, f"{prefix}{name}.", arrays)}
+        elif isinstance(value, list) and value and all(isinstance(item, Harmonizer) for item in value):
+            inner = [_record(item, f"{prefix}{name}.{i}.", arrays) for i, item in enumerate(value)]
+            state[name] = {_NESTED: inner}
+        else:
+            state[name] = _plain(value, name)
+    params = {name: _plain(value, name) for name, value in harmonizer.get_params().items()}
+    return {"class": _identifier(type(harmonizer)), "params": params, "state": state}
+
+
+def _rebuilt(
+    record: dict[str, Any],
+    arrays: dict[str, Any],
+    prefix: str,
+    known: dict[str, type[Harmonizer]],
+    source: Path,
+) -> Harmonizer:
+    """Undo ``_record``."""
+    cls = _class_of(record["class"], known, source)
     try:
-        harmonizer = cls(**header["params"])
+        harmonizer = cls(**_restored(record["params"]))
     except (TypeError, ValueError) as error:
         raise HarmonizerFileError(
             f"params in '{source.name}' must fit {cls.__name__}; got an error: {error} "
             "The file was written by another version of that class."
         ) from None
-    learned = {**header["state"], **_read_arrays(source, header["arrays"])}
+    own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    learned = {name: value for name, value in own.items() if "." not in name}
+    for name, value in record["state"].items():
+        inner = value.get(_NESTED) if isinstance(value, dict) else None
+        if isinstance(inner, list):
+            learned[name] = [
+                _rebuilt(r, arrays, f"{prefix}{name}.{i}.", known, source) for i, r in enumerate(inner)
+            ]
+        elif inner is not None:
+            learned[name] = _rebuilt(inner, arrays, f"{prefix}{name}.", known, source)
+        else:
+            learned[name] = _restored(value)
     for attribute, value in learned.items():
         if not _ATTRIBUTE.fullmatch(attribute) or hasattr(cls, attribute):
             raise HarmonizerFileError(
@@ -119,8 +151,18 @@ def load_harmonizer(path: str | os.PathLike[str], *, classes: Iterable[type[Harm
                 f"'{attribute}'. The file was not written by save_harmonizer."
             )
         setattr(harmonizer, attribute, value)
-    harmonizer.require_fitted()
     return harmonizer
+
+
+def _class_of(name: Any, known: dict[str, type[Harmonizer]], source: Path) -> type[Harmonizer]:
+    if name in HARMONIZERS:
+        return harmonizer_class(name)
+    if name in known:
+        return known[name]
+    raise HarmonizerFileError(
+        f"class in '{source.name}' must be registered or in `classes`; got '{name}'. "
+        "Pass load_harmonizer(path, classes=[YourHarmonizer])."
+    )
 
 
 def _identifier(cls: type[Harmonizer]) -> str:
@@ -140,13 +182,25 @@ def _plain(value: Any, name: str) -> Any:
         return value
     if type(value) is list:
         return [_plain(item, name) for item in value]
+    if type(value) is tuple:
+        return {_TUPLE: [_plain(item, name) for item in value]}
     if type(value) is dict and all(type(key) is str for key in value):
         return {key: _plain(item, name) for key, item in value.items()}
     raise HarmonizerFileError(
-        f"{name} must be None, bool, int, float, str, a list or dict of these, or (learned only) an array "
-        "to be "
-        f"saved; got {type(value).__name__}. Convert it in the harmonizer."
+        f"{name} must be None, bool, int, float, str, a list, tuple or dict of these, or (learned only) "
+        f"an array or harmonizer to be saved; got {type(value).__name__}. Convert it in the harmonizer."
     )
+
+
+def _restored(value: Any) -> Any:
+    """Undo what ``_plain`` did to tuples, which JSON does not know."""
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    if isinstance(value, dict):
+        if set(value) == {_TUPLE}:
+            return tuple(_restored(item) for item in value[_TUPLE])
+        return {key: _restored(item) for key, item in value.items()}
+    return value
 
 
 def _npz_bytes(arrays: dict[str, Any]) -> bytes:

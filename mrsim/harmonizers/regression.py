@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,30 @@ _COLLINEAR = 1e-10
 
 class DesignError(ValueError):
     """Site and covariates cannot be told apart, or there are too few samples to fit them."""
+
+
+class MeanFit(NamedTuple):
+    """The model y = a_site + d b + residual, fitted to some features.
+
+    Attributes
+    ----------
+    intercepts
+        a, shape (n_sites, p).
+    coefficients
+        b, shape (k, p).
+    residual
+        Shape (n, p); its mean is 0 inside every site.
+    scale
+        Residual standard deviation, shape (p,), of models that estimate one; None: root mean square.
+    log_spread
+        Coefficients of the design d on the logarithm of the residual spread, shape (k, p); None: constant.
+    """
+
+    intercepts: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    residual: NDArray[np.float64]
+    scale: NDArray[np.float64] | None = None
+    log_spread: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,20 +104,18 @@ class SiteRegression:
         within, upper = np.linalg.qr(inside)
         return cls(index=index, indicator=indicator, covariates=covariates, within=within, upper=upper)
 
-    def fit(
-        self, Y: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return site intercepts (n_sites, p), covariate coefficients (k, p) and residuals (n, p)."""
+    def fit(self, Y: NDArray[np.float64], features: slice = slice(None)) -> MeanFit:
+        """Fit features, shape (n, p), by least squares; which ones they are does not matter here."""
         counts = self.indicator.sum(axis=0)[:, None]
         site_means = self.indicator.T @ Y / counts
         residual = Y - site_means[self.index]
         if self.covariates.shape[1] == 0:
-            return site_means, np.empty((0, Y.shape[1])), residual
+            return MeanFit(site_means, np.empty((0, Y.shape[1])), residual)
         projected = self.within.T @ residual
         coefficients = np.linalg.solve(self.upper, projected)
         residual -= self.within @ projected
         intercepts = site_means - (self.indicator.T @ self.covariates / counts) @ coefficients
-        return intercepts, coefficients, residual
+        return MeanFit(intercepts, coefficients, residual)
 
 
 def _require_independent(unit: NDArray[np.float64], columns: Sequence[str]) -> None:
@@ -111,8 +134,8 @@ def _require_independent(unit: NDArray[np.float64], columns: Sequence[str]) -> N
 
 
 def feature_blocks(n_samples: int, n_features: int) -> list[slice]:
-    """Cut the features so that one (n_samples, block) float64 temporary stays near 16 MiB."""
-    size = max(1, 2**21 // max(n_samples, 1))
+    """Cut the features so that one (n_samples, block) float64 temporary stays near 2 MiB, a core's cache."""
+    size = max(1, 2**18 // max(n_samples, 1))
     return [slice(a, min(a + size, n_features)) for a in range(0, n_features, size)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,17 @@ def feature_table(X: Any) -> NDArray[np.float64]:
     return table
 
 
+def is_lazy(X: Any) -> bool:
+    """Return whether `X` is a table on disk that reads what is sliced (h5py, zarr, numpy.memmap)."""
+    array_like = getattr(X, "ndim", None) == 2 and hasattr(X, "dtype") and hasattr(X, "__getitem__")
+    return array_like and (isinstance(X, np.memmap) or not isinstance(X, np.ndarray))
+
+
+def read_block(X: Any, block: slice) -> NDArray[np.float64]:
+    """Return some columns of a table; those of a lazy one are read and checked now."""
+    return feature_table(X[:, block]) if is_lazy(X) else X[:, block]
+
+
 def feature_names(X: Any) -> NDArray[np.str_] | None:
     """Return the column names of a DataFrame, None for anything else."""
     columns = getattr(X, "columns", None)
@@ -88,24 +99,43 @@ class CovariateEncoder:
     levels
         Covariate name -> None (continuous: used as it is) or its sorted levels as text (categorical: one
         indicator column per level but the first). Empty: fitted without covariates.
+    labels
+        Covariates that name groups (subjects, vendors), whatever their type: one column with the number of
+        the level, -1 for a level that fit has not seen.
     """
 
     levels: Mapping[str, list[str] | None]
+    labels: Collection[str] = ()
 
     @classmethod
-    def learn(cls, covariates: Any, *, n_samples: int) -> CovariateEncoder:
-        """Find the kind of each column, and the levels of the categorical ones."""
+    def learn(cls, covariates: Any, *, n_samples: int, labels: Collection[str] = ()) -> CovariateEncoder:
+        """Find the kind of each column, and the levels of the categorical ones.
+
+        Raises
+        ------
+        TableInputError
+            If a column of `labels` is absent, or a value is missing.
+        """
+        given = _columns(covariates, n_samples)
+        for name in labels:
+            if name not in given:
+                raise TableInputError(
+                    f"covariates must hold the column '{name}'; got {list(given) or 'none'}. "
+                    "Add it, or name another column in the constructor."
+                )
         levels: dict[str, list[str] | None] = {}
-        for name, values in _columns(covariates, n_samples).items():
-            levels[name] = None if _is_continuous(values) else sorted({str(v) for v in values})
-        return cls(levels=levels)
+        for name, values in given.items():
+            continuous = name not in labels and _is_continuous(values)
+            levels[name] = None if continuous else sorted({_level(v) for v in values})
+        return cls(levels=levels, labels=labels)
 
     @property
     def columns(self) -> list[str]:
         """Names of the encoded columns."""
         names: list[str] = []
         for name, levels in self.levels.items():
-            names += [name] if levels is None else [f"{name}={level}" for level in levels[1:]]
+            single = levels is None or name in self.labels
+            names += [name] if single else [f"{name}={level}" for level in (levels or [])[1:]]
         return names
 
     def encode(self, covariates: Any, *, n_samples: int) -> NDArray[np.float64]:
@@ -133,7 +163,10 @@ class CovariateEncoder:
                     f"covariates column '{name}' must be numeric as in fit; got text. Convert it."
                 )
             return values.astype(np.float64)[:, None]
-        text = np.array([str(v) for v in values])
+        text = np.array([_level(v) for v in values])
+        if name in self.labels:
+            number = {level: i for i, level in enumerate(levels)}
+            return np.array([[number.get(str(v), -1)] for v in text], dtype=np.float64)
         unseen = sorted(set(text.tolist()) - set(levels))
         if unseen:
             raise TableInputError(
@@ -144,6 +177,12 @@ class CovariateEncoder:
         return np.asarray(indicator, dtype=np.float64)
 
 
+def _level(value: Any) -> str:
+    """Return a level as text; a whole number reads the same as int and as float."""
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
+
+
 def _is_continuous(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "iuf"
 
@@ -151,8 +190,10 @@ def _is_continuous(values: NDArray[Any]) -> bool:
 def _columns(covariates: Any, n_samples: int) -> dict[str, NDArray[Any]]:
     if covariates is None:
         return {}
-    if hasattr(covariates, "columns"):
-        found = {str(name): np.asarray(covariates[name]) for name in covariates.columns}
+    if hasattr(covariates, "columns") or isinstance(covariates, Mapping):
+        found = {
+            str(name): np.asarray(covariates[name]) for name in getattr(covariates, "columns", covariates)
+        }
     else:
         values = np.asarray(covariates)
         values = values[:, None] if values.ndim == 1 else values
