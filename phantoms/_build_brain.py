@@ -1,12 +1,10 @@
-"""Brain part of the head build: sharpened classes, ventricles, cerebellum, brainstem and deep nuclei.
+"""Brain part of the head builds: sharpened classes, ventricles, cerebellum and brainstem.
 
-All lengths are template millimetres; grids are 1 mm. Shapes and centres of the nuclei are modelling choices
-(no permissive atlas exists); their edges follow the template's maps and their volumes the targets given.
+All lengths are template millimetres; grids are 1 mm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -112,7 +110,8 @@ def ventricle_zone(t: Template, depth: Array) -> NDArray[np.bool_]:
         ),
     )  # fmt: skip
     temporal = tube(t, np.array([(27, -42, 4, 8), (35, -30, -10, 6), (33, -14, -20, 6)], float))
-    cistern = (ax < 13) & (t.y < -30) & (t.z < 16)
+    cistern = ((ax < 12) & (t.y < -26) & (t.z < 19)) | ((ax < 13) & (t.y < -30) & (t.z < 16))
+    cistern |= (ax < 4.5) & (t.y > 18)  # the fissure in front of the corpus callosum
     above = (ax < 5) & (t.z > 14 + 0.2 * (t.y + 20)) & (t.y < -18)  # pericallosal fluid behind the splenium
     third = (ax < 5) & (t.y > -30) & (t.y < 4) & (t.z > -12) & (t.z < 12)
     fourth = (ax < 14) & (t.y < -33) & (t.y > -58) & (t.z > -48) & (t.z < -20)
@@ -130,54 +129,6 @@ def _large_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return np.asarray((sizes >= smallest)[labels])
-
-
-def nuclei(t: Template, blocked: Array, targets: Mapping[str, float]) -> dict[str, Array]:
-    """Paint the deep nuclei (both sides); `targets` [mm^3] are for both sides together."""
-    gm, t1 = t.gm, t.t1
-    not_gm = np.asarray(1.0 - gm, np.float32)
-    bright = np.clip((t1 - 192.0) / 12.0, 0.0, 1.5)
-    dark = np.clip((165.0 - t1) / 20.0, 0.0, 2.0)
-    caudate = tube(
-        t,
-        np.array(
-            [(10, 16, -4, 6.5), (13, 15, 6, 6.5), (14, 8, 13, 5), (16, -4, 19, 3.5), (18, -16, 21, 2.6),
-             (22, -28, 19, 2.0), (26, -35, 12, 1.6)], float,
-        ),
-    )  # fmt: skip
-    hippocampus = tube(
-        t,
-        np.array(
-            [(24, -11, -22, 5.5), (27, -16, -20, 5.5), (30, -24, -15, 5), (29, -31, -9, 4.5),
-             (25, -37, -3, 3.5)], float,
-        ),
-    )  # fmt: skip
-    tilt = t.x * 0 + 0.22 * (t.y - 2.0)  # the putamen's plane opens backwards
-    putamen = np.sqrt(
-        ((np.abs(t.x) - 26.0 + tilt) / 6.0) ** 2 + ((t.y - 2.0) / 17.0) ** 2 + ((t.z - 1.0) / 12.5) ** 2
-    )
-    pallidum = np.sqrt(
-        ((np.abs(t.x) - 19.5 + 0.35 * (t.y + 4)) / 4.2) ** 2
-        + ((t.y + 4.0) / 10.0) ** 2
-        + ((t.z + 0.5) / 7.0) ** 2
-    )
-    scores: dict[str, Array] = {
-        "caudate": caudate + 6.0 * not_gm + 4.0 * dark,
-        "thalamus": ellipsoid(t, (11, -19, 7), (11.5, 16, 10.5)) + 3.0 * bright + 6.0 * dark,
-        "putamen": np.asarray((putamen - 1.0) * 6.0 + 5.0 * np.clip((t1 - 194.0) / 10.0, 0, 1.2), np.float32),
-        "pallidum": np.asarray((pallidum - 1.0) * 4.2, np.float32),
-        "hippocampus": hippocampus + 4.0 * not_gm + 4.0 * np.clip((120.0 - t1) / 20.0, 0, 2),
-        "amygdala": ellipsoid(t, (23, -4, -19), (8, 8, 8)) + 4.0 * not_gm,
-    }
-    out: dict[str, Array] = {}
-    allowed = np.asarray((1.0 - blocked) * t.mask, np.float32)
-    fluid = np.clip((120.0 - t1) / (120.0 - T1_CSF), 0.0, 1.0)
-    allowed *= 1.0 - fluid
-    for name in ("caudate", "putamen", "pallidum", "thalamus", "amygdala", "hippocampus"):
-        score = np.asarray(ndimage.gaussian_filter(scores[name], 0.7), np.float32)
-        out[name] = at_volume(score, allowed, targets[name])
-        allowed = np.maximum(allowed - out[name], 0.0)
-    return out
 
 
 def sharpen(p: Array, room: Array, targets: NDArray[np.float64], power: float = 3.0) -> Array:

@@ -1,8 +1,9 @@
-"""The packaged head, derived from the ICBM 152 2009a template."""
+"""The packaged heads, derived from the ICBM 152 2009a template and from Colin27."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .head_file import Box, Codes, read_head_file
 from .phantom import Phantom, PhantomError
 
-HEAD_FILE = Path(__file__).parent / "data" / "icbm152_head.h5"
+DATA = Path(__file__).parent / "data"
+HEAD_FILE = DATA / "icbm152_head.h5"
+COLIN_FILE = DATA / "colin27_head.h5"
 REGION_TISSUES: dict[str, str] = {
     "ventricles": "ventricular_csf",
     "sulcal_csf": "csf",
@@ -28,20 +32,32 @@ REGION_TISSUES: dict[str, str] = {
     "pallidum": "pallidum",
     "hippocampus": "hippocampus",
     "amygdala": "amygdala",
+    "accumbens": "accumbens",
+    "red_nucleus": "red_nucleus",
+    "substantia_nigra": "substantia_nigra",
+    "dentate": "dentate",
+    "arteries": "arterial_blood",
+    "veins": "venous_blood",
 }
 """Tissue whose fraction defines the volume of each region."""
-PAIRED = ("thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala")
+PAIRED = (
+    "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala", "accumbens", "red_nucleus",
+    "substantia_nigra", "dentate",
+)  # fmt: skip
 REGIONS: dict[int, str] = {
     **{k + 1: n for k, n in enumerate(n for n in REGION_TISSUES if n not in PAIRED)},
     **{11 + 2 * k: f"{n}_left" for k, n in enumerate(PAIRED)},
     **{12 + 2 * k: f"{n}_right" for k, n in enumerate(PAIRED)},
 }
-"""Region name per label of the packaged head."""
+"""Region name per label of the packaged heads."""
 LABEL_OF = {name: label for label, name in REGIONS.items()}
 
 
-def icbm152_head(voxel_size: float | tuple[float, float, float] | None = 1e-3) -> Phantom:
-    """Return the packaged head of a mean adult (intracranial volume 1525 mL).
+VoxelSize = float | tuple[float, float, float]
+
+
+def icbm152_head(voxel_size: VoxelSize | None = 1e-3) -> Phantom:
+    """Return the head of a mean adult: symmetric brain, synthetic skull, scalp, face and neck.
 
     Parameters
     ----------
@@ -52,66 +68,86 @@ def icbm152_head(voxel_size: float | tuple[float, float, float] | None = 1e-3) -
     Returns
     -------
     Phantom
-        Fractions of 20 tissues with region labels; the origin is near the anterior commissure. `truth` holds
-        the volumes [mL] and the notice that must travel with the data. The arrays are shared between calls
-        and read-only.
+        Fractions of 26 tissues with region labels; the origin is near the anterior commissure, the
+        intracranial volume 1525 mL. `truth` holds the volumes [mL] and the notice that must travel with the
+        data. The arrays are shared between calls and read-only.
     """
+    return _load("icbm152", _checked(voxel_size))
+
+
+def colin27_head(voxel_size: VoxelSize | None = 1e-3) -> Phantom:
+    """Return the head of one man: sharp, asymmetric, with his own skull, marrow, fat and scalp.
+
+    Derived from Colin27, an average of 27 scans, segmented by this project and scaled to the intracranial
+    volume of `icbm152_head`. The face in front of the scan and the neck below it are continued.
+
+    Parameters
+    ----------
+    voxel_size : float or tuple of float, optional
+        As in `icbm152_head`.
+
+    Returns
+    -------
+    Phantom
+        The same tissues, regions and truth as `icbm152_head`.
+    """
+    return _load("colin27", _checked(voxel_size))
+
+
+def _checked(voxel_size: VoxelSize | None) -> tuple[float, float, float] | None:
     if voxel_size is None:
-        return _load(None)
+        return None
     size = np.broadcast_to(np.asarray(voxel_size, float), 3)
     if not (np.isfinite(size).all() and (size >= 2e-4).all() and (size <= 2e-2).all()):
         raise PhantomError(f"voxel_size must be in metres, 0.2 mm to 20 mm; got {voxel_size}. 1 mm is 1e-3.")
-    return _load((float(size[0]), float(size[1]), float(size[2])))
+    return float(size[0]), float(size[1]), float(size[2])
 
 
 @lru_cache(maxsize=2)
-def _load(voxel_size: tuple[float, float, float] | None) -> Phantom:
-    import h5py
-
-    with h5py.File(HEAD_FILE, "r") as f:
-        affine = np.asarray(f.attrs["affine"], float)
-        shape = tuple(int(n) for n in f.attrs["shape"])
-        tissues = tuple(str(n) for n in f.attrs["tissues"])
-        notice = str(f.attrs["notice"])
-        boxes = [(f[n][()], tuple(int(s) for s in f[n].attrs["start"])) for n in tissues]
+def _load(name: str, voxel_size: tuple[float, float, float] | None) -> Phantom:
+    file = read_head_file({"icbm152": HEAD_FILE, "colin27": COLIN_FILE}[name])
+    affine = file.affine
     if voxel_size is None:
-        fractions = np.zeros((len(tissues), *shape), np.float32)
-        for out, (data, start) in zip(fractions, boxes, strict=True):
-            out[tuple(slice(s, s + n) for s, n in zip(start, data.shape, strict=True))] = data
-        fractions /= np.float32(255.0)
+        fractions = np.zeros((len(file.tissues), *file.shape), np.float32)
+        for out, (box, codes) in zip(fractions, file.parts, strict=True):
+            np.multiply(codes, np.float32(1.0 / file.levels), out=out[box])
     else:
-        fractions, affine = _average(boxes, shape, affine, voxel_size)
-    labels = region_labels(fractions, tissues, left_of(affine, fractions.shape[1:]))
+        fractions, affine = _average(file.parts, file.levels, file.shape, affine, voxel_size)
+    side = left_of(affine, fractions.shape[1:])
+    labels = region_labels(fractions, file.tissues, side)
     for array in (fractions, labels):
         array.setflags(write=False)
-    volumes = region_volumes(fractions, tissues, left_of(affine, fractions.shape[1:]), affine)
-    truth: dict[str, Any] = {"volumes_ml": volumes, "notice": notice}
+    volumes = region_volumes(fractions, file.tissues, side, affine)
+    truth: dict[str, Any] = {"volumes_ml": volumes, "notice": file.notice}
     truth["icv_ml"] = intracranial_volume(volumes)
     return Phantom(
-        name="icbm152",
-        tissues=tissues,
+        name=name,
+        tissues=file.tissues,
         fractions=fractions,
         affine=affine,
         labels=labels,
         regions=dict(REGIONS),
         truth=truth,
+        provenance={"source": file.origin, "licence": "HPND (McGill notice)", "notice": file.notice},
     )
 
 
 def _average(
-    boxes: list[tuple[NDArray[np.uint8], tuple[int, ...]]],
+    parts: Sequence[tuple[Box, Codes]],
+    levels: int,
     shape: tuple[int, ...],
     affine: NDArray[np.float64],
     voxel_size: tuple[float, float, float],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Area-average cropped uint8 tissues onto a grid of another voxel size that covers the same box."""
+    """Area-average cropped tissue codes onto a grid of another voxel size that covers the same box."""
     ratio = [v / s for v, s in zip(voxel_size, np.diag(affine)[:3], strict=True)]
     size = [math.ceil(n / r - 1e-9) for n, r in zip(shape, ratio, strict=True)]
     # Index coordinate of the first output edge: the output box is centred on the input box.
     first = [0.5 * (n - m * r) for n, m, r in zip(shape, size, ratio, strict=True)]
-    out = np.zeros((len(boxes), *size), np.float32)
-    for k, (data, start) in enumerate(boxes):
-        part = data.astype(np.float32) * np.float32(1 / 255)
+    out = np.zeros((len(parts), *size), np.float32)
+    for k, (box, data) in enumerate(parts):
+        start = [s.start for s in box]
+        part = data.astype(np.float32) * np.float32(1.0 / levels)
         where = [slice(k, k + 1)]
         for a in range(3):
             lo = max(0, math.floor((start[a] - first[a]) / ratio[a]))

@@ -23,19 +23,22 @@ TRUTH_SESSION = "truth"
 ANALYSIS_BOX = ((-0.084, 0.084), (-0.122, 0.090), (-0.082, 0.096))
 """Extent of the analysis grid in the head frame [m]: every adult brain of the cohort law, with a margin."""
 TISSUES = {
-    "csf": ("csf", "ventricular_csf"),
-    "gm": ("gm", "cerebellar_gm", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala"),
-    "wm": ("wm", "cerebellar_wm", "brainstem"),
-}
+    "csf": ("csf", "ventricular_csf", "arterial_blood", "venous_blood"),
+    "gm": (
+        "gm", "cerebellar_gm", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala",
+        "accumbens", "dentate",
+    ),
+    "wm": ("wm", "cerebellar_wm", "brainstem", "red_nucleus", "substantia_nigra"),
+}  # fmt: skip
 """Tissues of a head that a three-class segmentation calls CSF, grey and white matter."""
 REGIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "ventricles": (("ventricular_csf",), ("csf",), ("csf",)),
     "cortex": (("gm",), ("gm",), ("gm",)),
-    "deep_gm": (("thalamus", "caudate", "putamen", "pallidum"), ("gm",), ("gm",)),
+    "deep_gm": (("thalamus", "caudate", "putamen", "pallidum", "accumbens"), ("gm",), ("gm",)),
     "hippocampus": (("hippocampus",), ("gm",), ("gm",)),
     "cerebral_wm": (("wm",), ("wm",), ("wm",)),
-    "cerebellum": (("cerebellar_gm", "cerebellar_wm"), ("gm", "wm"), ("gm", "wm")),
-    "brainstem": (("brainstem",), ("wm",), ("gm", "wm")),
+    "cerebellum": (("cerebellar_gm", "cerebellar_wm", "dentate"), ("gm", "wm"), ("gm", "wm")),
+    "brainstem": (("brainstem", "red_nucleus", "substantia_nigra"), ("wm",), ("gm", "wm")),
 }
 """Regions that are measured: the head's tissues that make them, the classes of `TISSUES` that they share with
 their rivals, and the segmented classes that count towards them."""

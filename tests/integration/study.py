@@ -66,10 +66,13 @@ name = "combat"
 params = { reference_site = "prisma" }
 """
 BRAIN = {
-    "csf": ("csf", "ventricular_csf"),
-    "gm": ("gm", "cerebellar_gm", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala"),
-    "wm": ("wm", "cerebellar_wm", "brainstem"),
-}
+    "csf": ("csf", "ventricular_csf", "arterial_blood", "venous_blood"),
+    "gm": (
+        "gm", "cerebellar_gm", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala",
+        "accumbens", "dentate",
+    ),
+    "wm": ("wm", "cerebellar_wm", "brainstem", "red_nucleus", "substantia_nigra"),
+}  # fmt: skip
 
 
 def write_study(folder: Path, *, subjects: int = 3, more: str = "", harmonizers: str = HARMONIZERS) -> Path:
