@@ -88,11 +88,11 @@ class Ellipsoid:
         """Return the closed-form k-space at k (n, dim) [1/m]."""
         q = 2.0 * np.pi * np.sqrt(((self._local(k) * np.asarray(self.axes)) ** 2).sum(axis=1))
         size = self.intensity * float(np.prod(self.axes))
-        shape = _disk(q) if len(self.axes) == 2 else _ball(q)
+        shape = disk_transform(q) if len(self.axes) == 2 else ball_transform(q)
         return np.asarray(size * shape * np.exp(-2j * np.pi * (k @ np.asarray(self.center))))
 
 
-def _disk(q: NDArray[np.float64]) -> NDArray[np.float64]:
+def disk_transform(q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fourier transform of the unit disk at angular frequency q: 2 pi J1(q)/q."""
     from scipy.special import j1
 
@@ -100,7 +100,7 @@ def _disk(q: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(q < 1e-4, np.pi * (1.0 - q**2 / 8.0), 2.0 * np.pi * j1(safe) / safe)
 
 
-def _ball(q: NDArray[np.float64]) -> NDArray[np.float64]:
+def ball_transform(q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fourier transform of the unit ball at angular frequency q: 4 pi (sin q - q cos q)/q^3."""
     safe = np.where(q < 1e-2, 1.0, q)
     near = 4.0 * np.pi / 3.0 * (1.0 - q**2 / 10.0 + q**4 / 280.0)
