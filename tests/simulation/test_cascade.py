@@ -57,6 +57,12 @@ def cases():
     yield "history by slice", full, shot, np.zeros(len(full), int)
     yield "echoes on the same lines", full + full, np.vstack([shot, 0.7 * shot]), np.repeat([0, 1], len(full))
     yield "timing by phase", full, shot, p
+    yield (
+        "a few lines again",
+        [*full, *full[40:44]],
+        shot[[*range(len(full)), *range(40, 44)]],
+        np.append(p, p[40:44]),
+    )
     some = [(i, j) for i, j in full if ((i - 9) / 9.5) ** 2 + ((j - 6) / 6.5) ** 2 <= 1 and (i % 2 or j == 6)]
     inside = np.array([full.index(x) for x in some])
     yield "corners and lines missing", some, shot[inside], np.zeros(len(some), int)

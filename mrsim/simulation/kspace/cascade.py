@@ -190,7 +190,7 @@ def build_cascade(
     known = lattice.energy > 0.0
     tensor = _filled(lattice.tensor, known) * size[:, None, None, None]
     # A product of two weights stands for the energy of a line, so that the train can be scaled by it.
-    root = [np.sqrt(lattice.energy.sum(axis=1 - i) / known.sum(axis=1 - i)) for i in range(2)]
+    root = [_root_mean(lattice.energy, axis) for axis in (1, 0)]
     scaled = tensor * (root[0][:, None] * root[1])[None, :, :, None]
     # Three truncations of axes, two of the train.
     allowed = tolerance * float(np.linalg.norm(scaled)) / np.sqrt(5.0)
@@ -219,6 +219,13 @@ def build_cascade(
         matrices=(matrices[a], np.ascontiguousarray(matrices[b].T)),
         last=np.ascontiguousarray(final.reshape(len(final), -1), np.complex64), error=error,
     )  # fmt: skip
+
+
+def _root_mean(energy: np.ndarray, axis: int) -> np.ndarray:
+    """Root mean energy of the lines with a readout along an axis; that of all lines where there is none."""
+    count = np.count_nonzero(energy, axis=axis)
+    mean = energy.sum(axis=axis) / np.maximum(count, 1)
+    return np.sqrt(np.where(count > 0, mean, mean[count > 0].mean()))
 
 
 def _cheapest(
