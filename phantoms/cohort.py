@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -88,6 +89,11 @@ class CohortSpec:
             )
         if not 0 <= self.male_fraction <= 1:
             raise CohortError(f"male_fraction must be 0..1; got {self.male_fraction}.")
+        if not (isinstance(self.prefix, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.prefix)):
+            raise CohortError(
+                f"prefix must be 1..64 letters, digits, '-' or '_' (it starts file names); "
+                f"got {self.prefix!r}."
+            )
         for key, top in _LIMITS.items():
             if not 0 <= getattr(self, key) <= top:
                 raise CohortError(f"{key} must be 0..{top:g}; got {getattr(self, key)}.")

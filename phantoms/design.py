@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -118,6 +119,7 @@ class Design:
         start = low + (float(self.scores[site]) + 0.5) * q * width
         return start, start + width
 
+    @lru_cache(maxsize=256)  # noqa: B019 - a few small, frozen descriptions
     def shares(self, name: Literal["sex", "diagnosis"], p: float) -> NDArray[np.float64]:
         """Return the probability of a man, or of a patient, at every site; `p` is the mean over the sites.
 

@@ -36,9 +36,10 @@ def made(people, head):
 def test_volumes_are_as_prescribed(people, made):
     for s, p in zip(people, made, strict=False):
         for region, want in s.volumes.items():
-            # Corrected on the warped head to about 0.5 %; 1 % allows for the sampling of another grid.
-            assert p.truth["volumes_ml"][region] == pytest.approx(want * 1e6, rel=0.01), (s.id, region)
-        assert p.truth["icv_ml"] == pytest.approx(s.icv * 1e6, rel=0.005)
+            # Corrected on the warped head; small nuclei feel the sampling of another grid.
+            limit = 0.003 if want > 5e-6 else 0.01
+            assert p.truth["volumes_ml"][region] == pytest.approx(want * 1e6, rel=limit), (s.id, region)
+        assert p.truth["icv_ml"] == pytest.approx(s.icv * 1e6, rel=0.001)
 
 
 def test_truth_is_what_the_fractions_hold(made):
@@ -53,7 +54,7 @@ def test_truth_is_what_the_fractions_hold(made):
 def test_the_map_does_not_fold_and_is_not_trivial(made):
     for p in made:
         d = p.truth["deformation"]
-        assert d["jacobian_min"] > 0
+        assert 0.01 < d["jacobian_min"] < 1.0 < d["jacobian_max"]
         assert 1.0 < d["displacement_mean_mm"] < 5.0
         assert d["displacement_max_mm"] < 20.0
 
@@ -122,3 +123,28 @@ def test_extreme_anatomies_are_reached(head):
         for region, want in s.volumes.items():
             # The largest ventricles are five times the template's; 2 % is what three corrections leave.
             assert p.truth["volumes_ml"][region] == pytest.approx(want * 1e6, rel=0.02), (s.id, region)
+
+
+@pytest.mark.slow
+def test_fifty_people_have_their_volumes(head):
+    """Issue: hippocampus <= 0.5 %, ventricles <= 1 %, cortex and white matter <= 0.5 % on the resampled maps."""
+    people = sample_cohort(
+        CohortSpec(
+            n_subjects=50, seed=50, age_range=(50, 90), diagnoses={"control": 0.5, "mci": 0.2, "ad": 0.3}
+        )
+    )
+    worst, lowest = dict.fromkeys(people[0].volumes, 0.0), np.inf
+    for s in people:
+        p = make_subject(s, head, voxel_size=2e-3)
+        lowest = min(lowest, p.truth["deformation"]["jacobian_min"])
+        assert float(p.fractions.sum(axis=0).max()) <= 1 + 1e-6
+        inside = sum(p.truth["volumes_ml"][r] for r in REGION_TISSUES if r in p.truth["volumes_ml"])
+        assert inside == pytest.approx(s.icv * 1e6, rel=0.002)
+        for region, want in s.volumes.items():
+            miss = abs(p.truth["volumes_ml"][region] / (want * 1e6) - 1)
+            worst[region] = max(worst[region], miss)
+    print("largest error [%]:", {r: round(100 * w, 3) for r, w in worst.items()}, "least Jacobian:", lowest)
+    assert lowest > 0
+    assert max(worst["cortical_gm"], worst["cerebral_wm"], worst["hippocampus"]) <= 0.005
+    assert worst["ventricles"] <= 0.01
+    assert max(worst.values()) <= 0.015  # small nuclei, a thousand voxels or fewer
