@@ -45,6 +45,7 @@ _HOME = {
     "describe_phantom": "registry",
     "diffusion_truth": "diffusion_maps",
     "fibre_odf": "fodf",
+    "format_of": "convert",
     "generate_cohort": "generate",
     "head_diffusion": "fibres",
     "icbm152_head": "head",

@@ -131,8 +131,8 @@ def read_brainweb(
     A discrete volume (``*_crisp.*``) gives one tissue per label. A fuzzy volume (``*_gry.*``, ``*_csf.*``)
     stands for all those beside it with the same start of the name; fractions are rounded as the files are
     and divided by their sum where that exceeds 1. Raw volumes (.rawb, .raws, with or without .gz) have x
-    fastest; which release they are of follows from their size. Raw bytes of the twenty anatomies are offset by 128;
-    raw shorts are scaled to 0..4095. MINC files (.mnc, 1 and 2) say it themselves.
+    fastest; which release they are of follows from their size. Raw bytes of the twenty anatomies are offset
+    by 128; raw shorts are scaled to 0..4095. MINC files (.mnc, 1 and 2) say it themselves.
 
     Parameters
     ----------

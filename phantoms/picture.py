@@ -265,8 +265,7 @@ def _style(name: str, images: list[NDArray[Any]]) -> dict[str, Any]:
     import matplotlib as mpl
     from matplotlib.colors import LogNorm, Normalize
 
-    colours = mpl.colormaps[{"T1": "magma", "T2": "viridis"}.get(name, "gray")].copy()
-    colours.set_bad("black")
+    colours = mpl.colormaps[{"T1": "magma", "T2": "viridis"}.get(name, "gray")].with_extremes(bad="black")
     values = np.concatenate([i.ravel() for i in images])
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:

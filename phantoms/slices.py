@@ -84,10 +84,10 @@ class Volume:
     def middle(self) -> tuple[int, ...]:
         """Return the voxel in the middle of the brain, or of all that is there."""
         brain = [k for k, n in enumerate(self.names) if n in BRAIN_TISSUES]
-        if not brain:
-            return tuple((a + b) // 2 for a, b in self.occupied())
         inside = self.shares[brain].sum(axis=0)
         total = float(inside.sum(dtype=np.float64))
+        if total == 0:
+            return tuple((a + b) // 2 for a, b in self.occupied())
         sums = [inside.sum(axis=tuple(a for a in range(3) if a != k), dtype=np.float64) for k in range(3)]
         return tuple(round(float((s * np.arange(s.size)).sum()) / total) for s in sums)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .guard import guarded
-from .options import Debug
+from .options import Debug, Jobs, cores
 
 if TYPE_CHECKING:
     from phantoms import Phantom, PointCloud
@@ -78,6 +78,7 @@ def make(
     ] = None,
     file_format: Format = None,
     b0: Field = None,
+    jobs: Jobs = None,
     debug: Debug = False,
 ) -> None:
     """Make a phantom of the library, or the subjects of a cohort."""
@@ -88,14 +89,19 @@ def make(
             file="NAME, --cohort", cause="give exactly one of the two",
             remedy="'mrsim list phantoms' shows the names.",
         )  # fmt: skip
-    if cohort is not None:
-        from .cohort_files import write_cohort
-
-        write_cohort(cohort, out, subject, visit, voxel_size_mm, file_format, b0)
+    if cohort is None or subject is not None:
+        _check_target(out, file_format)
+    if name is not None:
+        _write(out, _library_phantom(name, voxel_size_mm, _options(options or [])), file_format, b0)
         return
-    assert name is not None
-    made = _library_phantom(name, voxel_size_mm, _options(options or []))
-    _write(out, made, file_format, b0)
+    assert cohort is not None
+    if options:
+        raise InputError.single(file="--set", cause="is for phantoms of the library", remedy="Edit the TOML.")
+    voxel_size = None if voxel_size_mm is None else voxel_size_mm * 1e-3
+    if subject is None:
+        _whole_cohort(cohort, out, voxel_size, jobs or cores(), file_format)
+    else:
+        _write(out, _one_subject(cohort, subject, visit, voxel_size), file_format, b0)
 
 
 def info(source: Source, voxel_size_mm: VoxelSize = None, b0: Field = None, debug: Debug = False) -> None:
@@ -134,9 +140,12 @@ def show(
     from phantoms import Phantom, phantom_picture
 
     _need_folder(out)
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"{out}: a picture must end in .png; got {out.suffix!r}")
+    at = _triple(at_mm)
     found = _load(source, voxel_size_mm, b0)
     field = b0 or (_own_field(found) if isinstance(found, Phantom) else 3.0)
-    phantom_picture(out, found, b0=field, at=_triple(at_mm))
+    phantom_picture(out, found, b0=field, at=at)
     print(f"wrote {out}")
 
 
@@ -149,12 +158,53 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Write a phantom in another format, and tell what is lost."""
-    found = _load(source, voxel_size_mm, b0)
-    _write(out, found, file_format, b0)
+    _check_target(out, file_format)
+    _write(out, _load(source, voxel_size_mm, b0), file_format, b0)
 
 
 for _verb in (make, info, show, convert):
     phantom_app.command(_verb.__name__)(guarded(_verb))
+
+
+def _one_subject(path: Path, number: int, visit: int, voxel_size: float | None) -> "Phantom":
+    """Return one subject of a cohort at one visit."""
+    from mrsim.studies.problems import InputError
+    from phantoms import load_cohort_spec, make_subject, sample_cohort
+
+    spec = load_cohort_spec(path)
+    if not (number < spec.n_subjects and visit < len(spec.visits)):
+        raise InputError.single(
+            file=str(path),
+            cause=f"has the subjects 0..{spec.n_subjects - 1} and the visits 0..{len(spec.visits) - 1}",
+            remedy=f"Got --subject {number} --visit {visit}.",
+        )
+    return make_subject(sample_cohort(spec)[number * len(spec.visits) + visit], voxel_size=voxel_size)
+
+
+def _whole_cohort(
+    path: Path, out: Path, voxel_size: float | None, jobs: int, file_format: str | None
+) -> None:
+    """Write all subjects of a cohort into a folder, in parallel; what is there already stays."""
+    import sys
+
+    from mrsim.studies.problems import InputError
+    from phantoms import generate_cohort, load_cohort_spec
+
+    if file_format not in (None, "native"):
+        raise InputError.single(
+            file="--format", cause="a cohort is written in the native format",
+            remedy="Then 'mrsim phantom convert' its files.",
+        )  # fmt: skip
+    if out.suffix:
+        raise InputError.single(
+            file=str(out), cause="a cohort is written into a folder", remedy="Give one, or --subject."
+        )
+    spec = load_cohort_spec(path)
+    _need_folder(out)
+    made = generate_cohort(
+        spec, out, voxel_size=voxel_size, workers=jobs, progress=lambda name: print(name, file=sys.stderr)
+    )
+    print(f"wrote {out}: {len(made)} phantoms, participants.tsv, truth.tsv, cohort.json")
 
 
 def _load(source: str, voxel_size_mm: float | None, b0: float | None) -> "Phantom | PointCloud":
@@ -239,6 +289,14 @@ def _is_native(path: Path) -> bool:
         return f.attrs.get("format") in ("mrsim-phantom", "mrsim-cloud")
 
 
+def _check_target(out: Path, file_format: str | None) -> None:
+    """Refuse a target that cannot be written before anything is computed."""
+    from phantoms import format_of
+
+    format_of(out, file_format)
+    _need_folder(out)
+
+
 def _need_folder(out: Path) -> None:
     from mrsim.studies.problems import InputError
 
@@ -252,7 +310,6 @@ def _write(out: Path, made: "Phantom | PointCloud", file_format: str | None, b0:
 
     from .phantom_tables import print_lines
 
-    _need_folder(out)
     written = write_phantom_file(out, made, format=file_format, b0=b0)
     print_lines("lost", written.lost)
     print_lines("note", written.notes)

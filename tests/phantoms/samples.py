@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-KOMA = SHARED / "reference" / "data" / "formats" / "koma"
+FORMATS = SHARED / "reference" / "data" / "formats"
+KOMA = FORMATS / "koma"
 BIFTI = SHARED / "reference" / "data" / "bifti"
 MNI = SHARED / "reference" / "data" / "bifti_mni2009a_2mm"
 JEMRIS = SHARED / "refdata" / "jemris"

@@ -13,7 +13,7 @@ from phantoms import (
     read_phantom_file,
     write_koma,
 )
-from phantoms.actions import HeartBeat, Rotate
+from phantoms.actions import HeartBeat, Rotate, TimeCurve, Translate
 
 from .samples import KOMA, needs
 
@@ -105,6 +105,51 @@ def test_round_trip_of_motion(tmp_path, motion):
         turn, shift = back.pose(TIMES)
         whole = POINTS @ turn.transpose(0, 2, 1) + shift[:, None]
         assert np.allclose(whole, motion.positions(POINTS, TIMES), atol=1e-14)
+
+
+def triangle(periodic=True, peak=0.4, end=1.0):
+    knots = np.array([0.0, peak, end]) if 0 < peak < end else np.array([0.0, end])
+    unit = np.array([0.0, 1.0, 0.0]) if 0 < peak < end else np.array([0.0, 1.0] if peak else [1.0, 0.0])
+    return TimeCurve(times=knots, unit=unit, periodic=periodic)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        TimeCurve(times=np.array([0.2, 0.7]), unit=np.array([0.0, 1.0])),
+        triangle(),
+        triangle(peak=0.0),
+        triangle(peak=1.0),
+    ],
+)
+def test_files_of_the_old_time_types_are_written_and_read(tmp_path, curve):
+    turn = Rotate(curve=curve, angles=np.array([0.1, 0.2, 0.3]), center=POINTS.mean(axis=0), follows=True)
+    beat = HeartBeat(curve=curve, circumferential=-0.1, radial=0.1, longitudinal=0.0, radius=0.1)
+    for action in (turn, beat):
+        motion = Composition(actions=(action,))
+        write_koma(tmp_path / "a.phantom", cloud(motion=motion), times="range")
+        with h5py.File(tmp_path / "a.phantom") as f:
+            assert f.attrs["Version"] == "0.9.0-DEV"
+            assert f["motion/motion_1/time"].attrs["type"] in ("TimeRange", "Periodic")
+            assert "center" not in f["motion/motion_1/action"].attrs
+        back = read_koma(tmp_path / "a.phantom").motion
+        if action is turn:
+            assert np.allclose(back.positions(POINTS, TIMES), motion.positions(POINTS, TIMES), atol=1e-14)
+        else:
+            assert np.allclose(back.actions[0].curve.at(TIMES), curve.at(TIMES), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (Translate(curve=triangle(periodic=False), shift=np.ones(3)), "one ramp from 0 to 1"),
+        (Rotate(curve=triangle(), angles=np.ones(3), center=np.zeros(3)), "about the centre of mass only"),
+    ],
+)
+def test_what_the_old_time_types_cannot_say_is_refused(tmp_path, action, message):
+    with pytest.raises(PhantomError, match=message):
+        write_koma(tmp_path / "a.phantom", cloud(motion=Composition(actions=(action,))), times="range")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_the_format_cannot_hold_is_refused(tmp_path):
@@ -281,4 +326,9 @@ def test_contracting_ring(tmp_path):
     assert np.rad2deg(angles[1] - angles[0]) == pytest.approx(30)
     write_koma(tmp_path / "new.phantom", c)
     again = read_koma(tmp_path / "new.phantom")
+    assert np.allclose(again.motion.positions(c.position, TIMES), c.motion.positions(c.position, TIMES))
+    with pytest.raises(PhantomError, match="times must be one of"):
+        write_koma(tmp_path / "new.phantom", c, times="old")
+    write_koma(tmp_path / "old.phantom", c, times="range")
+    again = read_koma(tmp_path / "old.phantom")
     assert np.allclose(again.motion.positions(c.position, TIMES), c.motion.positions(c.position, TIMES))
