@@ -102,13 +102,21 @@ def write_phantom_file(
         source = source.replace({"b0": b0})
     if kind == "native":
         return _native(path, source)
-    notes: tuple[str, ...] = ()
+    notes = oddities(source)
     if isinstance(source, Phantom):
         b0, notes = _field_of(source, b0)
     if kind == "bifti":
         lost = (*_lost_before(source), *write_bifti(path, source, b0=b0))
         return Written(format=kind, kind="phantom", lost=lost, notes=notes)
     return _koma(path, source, kind, b0, notes)
+
+
+def oddities(source: Phantom | PointCloud) -> tuple[str, ...]:
+    """Return what is allowed in a file but rarely meant, one line each: T2 above T1."""
+    if isinstance(source, Phantom):
+        return ()  # its tissue table refuses them
+    above = int(np.count_nonzero(source.t2 > source.t1))
+    return (f"T2 exceeds T1 at {above:,} of {source.size:,} points",) if above else ()
 
 
 def _field_of(phantom: Phantom, asked: float | None) -> tuple[float, tuple[str, ...]]:
@@ -134,7 +142,10 @@ def _native(path: str | Path, source: Phantom | PointCloud) -> Written:
         save_cloud(path, source)
         return Written(
             format="native", kind="cloud", lost=_lost_before(source),
-            notes=(f"kept as a cloud of points, which the exact engine (--engine bloch) takes: {error}",),
+            notes=(
+                f"kept as a cloud of points, which the exact engine (--engine bloch) takes: {error}",
+                *oddities(source),
+            ),
         )  # fmt: skip
     save_phantom(path, phantom)
     notes = ["became a phantom of tissues; densities are kept to single precision (6e-8)"]

@@ -21,14 +21,18 @@ COLOURS = {
     "putamen": "#2f8f6f", "pallidum": "#b8c95a", "hippocampus": "#e59a3c", "amygdala": "#d96f4e",
     "brainstem": "#cdb8e0", "spinal_cord": "#b49acb", "skull": "#8f969e", "marrow": "#d7b45f",
     "fat": "#e8cf6b", "skin": "#b98b6b", "muscle": "#8e3b3f", "blood": "#d3324b", "vessels": "#d3324b",
+    "venous_blood": "#4a64c8", "arterial_blood": "#e0344c", "dentate": "#c7a04a", "accumbens": "#58b8ac",
+    "substantia_nigra": "#7a5f8f", "red_nucleus": "#d9605a", "cartilage": "#9fb8c4", "wmh": "#ffd24a",
     "extracranial_fluid": "#4a6f8f", "water": "#4f9bd6", "air": "#000000", "dura": "#a88fb5",
 }  # fmt: skip
 _PLANES = (("axial", 2, (0, 1)), ("coronal", 1, (0, 2)), ("sagittal", 0, (1, 2)))
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 _MARGIN = 0.03
-_MAX_LISTED = 24
+_MAX_LISTED = 30
 COLUMNS = {"Tissues": "Tissues", "T1": "T1 (ms)", "T2": "T2 (ms)", "PD": "Proton density"}
 """Title per column; one without any value is left out."""
+_THIN = 1.0
+"""Height [inch] of a picture that has no room for words beside it."""
 _SHOWN = 0.02
 """Share of the largest density below which the times of a voxel are not drawn."""
 _TICKS = np.array([m * 10.0**e for e in range(-6, 6) for m in (1, 2, 5)])
@@ -186,11 +190,12 @@ class _Sheet:
     def _image(self, name: str, plane: Plane) -> NDArray[Any]:
         if name == "Tissues":
             mixed = np.einsum("tab,tc->abc", np.clip(plane.tissues, 0, 1), self.colours)
-            return np.clip(mixed, 0, 1)
+            return np.asarray(np.clip(mixed, 0, 1))
         if name == "PD":
             return np.where(plane.pd > 0, plane.pd, np.nan)
         times = 1e3 * (plane.t1 if name == "T1" else plane.t2)
-        return np.where((plane.pd > _SHOWN * self.densest) & np.isfinite(times), times, np.nan)
+        shown = (plane.pd > _SHOWN * self.densest) & np.isfinite(times)
+        return np.asarray(np.where(shown, times, np.nan))
 
     def _show(self, ax: Any, image: NDArray[Any], across: tuple[int, int], style: dict[str, Any]) -> Any:
         (a, b), (c, d) = (self.box[k] for k in across)
@@ -212,15 +217,23 @@ class _Sheet:
         down, up = _LETTERS[across[1]]
         ax.text(0.02, 0.5, left, ha="left", va="center", **style)
         ax.text(0.98, 0.5, right, ha="right", va="center", **style)
-        ax.text(0.5, 0.02, down, ha="center", va="bottom", **style)
-        ax.text(0.5, 0.98, up, ha="center", va="top", **style)
+        box = ax.get_position()
+        thin = box.height * ax.figure.get_figheight() < _THIN
+        if not thin:
+            ax.text(0.5, 0.02, down, ha="center", va="bottom", **style)
+            ax.text(0.5, 0.98, up, ha="center", va="top", **style)
         world = self.volume.affine @ np.array([*self.cross, 1.0])
-        where = f"{plane}  {'xyz'[axis]} = {1e3 * world[axis]:.0f} mm"
-        ax.set_ylabel(where, color=FAINT, fontsize=8, labelpad=3)
+        place = f"{'xyz'[axis]} = {1e3 * world[axis]:.0f} mm"
+        if thin:  # a word beside it would be longer than the picture is high
+            ax.set_ylabel(
+                place.removesuffix(" mm"), color=FAINT, fontsize=6.5, rotation=0, ha="right", va="center"
+            )
+        else:
+            ax.set_ylabel(f"{plane}  {place}", color=FAINT, fontsize=8, labelpad=3)
         for k, horizontal in ((across[0], False), (across[1], True)):
-            place = (self.cross[k] - self.box[k][0] + 0.5) * self.edges[k]
+            at = (self.cross[k] - self.box[k][0] + 0.5) * self.edges[k]
             line = ax.axhline if horizontal else ax.axvline
-            line(place, color=INK, linewidth=0.5, alpha=0.28)
+            line(at, color=INK, linewidth=0.5, alpha=0.28)
 
     def _scale_bar(self, ax: Any, above: Any) -> None:
         """Draw a round length under the first column, to the scale of its pictures."""
@@ -287,7 +300,7 @@ def _colour_bar(figure: Any, ax: Any, drawn: Any, style: dict[str, Any]) -> None
     if isinstance(norm, LogNorm):
         inside = _TICKS[(norm.vmin <= _TICKS) & (norm.vmax >= _TICKS)]
         decades = inside[np.isclose(np.log10(inside) % 1, 0) | np.isclose(np.log10(inside) % 1, 1)]
-        bar.ax.xaxis.set_major_locator(FixedLocator(inside if inside.size <= 6 else decades))
+        bar.ax.xaxis.set_major_locator(FixedLocator((inside if inside.size <= 6 else decades).tolist()))
         bar.ax.xaxis.set_minor_locator(NullLocator())
     else:
         bar.ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -106,15 +106,16 @@ def make(
 
 def info(source: Source, voxel_size_mm: VoxelSize = None, b0: Field = None, debug: Debug = False) -> None:
     """Tell what a phantom holds: grid, tissues, volumes, truth, provenance, licence."""
-    from phantoms import Phantom, check_content
+    from phantoms import Phantom, check_content, oddities
 
-    from .phantom_tables import print_cloud, print_phantom
+    from .phantom_tables import print_cloud, print_lines, print_phantom
 
     found = _load(source, voxel_size_mm, b0)
     if isinstance(found, Phantom):
         print_phantom(found, b0 or _own_field(found))
     else:
         print_cloud(found)
+        print_lines("note", oddities(found))
     if Path(source).is_file() and _is_native(Path(source)):
         stated = check_content(source)
         print("content: " + ("no hash in the file" if stated is None else f"sha256 {stated}, as written"))
