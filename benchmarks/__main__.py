@@ -11,7 +11,19 @@ from rich.table import Table
 
 from .measure import Row, SkippedBenchmark, machine
 
-ALL = ("cli", "encode", "epg", "scan", "mprage", "combat", "ismrmrd", "bloch", "bloch_koma", "bloch_peers")
+ALL = (
+    "cli",
+    "encode",
+    "epg",
+    "scan",
+    "mprage",
+    "cohort",
+    "combat",
+    "ismrmrd",
+    "bloch",
+    "bloch_koma",
+    "bloch_peers",
+)
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -28,7 +28,7 @@ PERIVENTRICULAR_SHARE = 0.7
 PERIVENTRICULAR_REACH = 10e-3
 SMALLEST, LARGEST = 3e-9, 3e-6
 """Bounds of single lesions [m^3]."""
-EXPONENT = 1.8
+EXPONENT = 1.5
 """Of the density of lesion volumes, v^-EXPONENT (a modelling choice)."""
 MOST = 400
 _EDGE = 0.6e-3

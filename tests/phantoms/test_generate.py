@@ -13,6 +13,7 @@ from phantoms import (
     icbm152_head,
     load_cohort_spec,
     load_phantom,
+    make_subject,
     save_phantom,
 )
 from phantoms.generate import file_name
