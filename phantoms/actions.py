@@ -194,16 +194,20 @@ class HeartBeat(Action):
 class Path(Action):
     """Displacements (k, m, 3) [m] of m paths at k values of u spread evenly over 0..1.
 
-    `rows` (q,) is the path that each of the `spins` takes.
+    `rows` (q,) is the path that each of the `spins` takes. `reset` (k, m) marks where a spin of a path
+    returns fresh (KomaMRI's FlowPath); it is kept for files and played by no engine.
     """
 
     displacement: Array
     rows: NDArray[np.intp]
+    reset: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         d = self.displacement
         shape = (d.shape[0], d.shape[1], 3) if np.ndim(d) == 3 else (0, 0, 3)
         object.__setattr__(self, "displacement", finite_array("displacement", d, shape))
+        if self.reset is not None and self.reset.shape != shape[:2]:
+            raise PhantomError(f"reset must have shape {shape[:2]}; got {self.reset.shape}.")
 
     @property
     def levels(self) -> Array:

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .actions import Action, Array, Rotate, Translate
+from .actions import Action, Array, Path, Rotate, Translate
 from .motion import Motion, Pose
 from .phantom import PhantomError
 
@@ -50,6 +50,11 @@ class Composition(Motion):
     def is_rigid(self) -> bool:
         """Whether all actions are translations and rotations of all points."""
         return all(a.rigid and a.spins is None for a in self.actions)
+
+    @property
+    def resets(self) -> bool:
+        """Whether some path lets its spins return fresh."""
+        return any(isinstance(a, Path) and a.reset is not None for a in self.actions)
 
     def _centers(self, t: Array) -> list[Array]:
         """Return the centre (k, 3) of each composable action at the times t."""

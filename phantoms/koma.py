@@ -28,7 +28,8 @@ def read_koma(path: str | Path) -> PointCloud:
 
     Differences to KomaMRI, whose result depends there on how it cuts the sequence into blocks: a rotation
     about the centre of mass takes the centre at each time, not its mean over a block; the outer radius of a
-    heart beat is that at rest.
+    heart beat is that at rest. Spins that return fresh (`spin_reset` of a FlowPath) are kept for files
+    (`Motion.resets`); engines refuse them.
 
     Parameters
     ----------
@@ -43,8 +44,7 @@ def read_koma(path: str | Path) -> PointCloud:
     Raises
     ------
     PhantomFileError
-        With file and field, if the file is not as it must be or uses what is not supported (FlowPath with
-        spin_reset).
+        With file and field, if the file is not as it must be.
     FileNotFoundError
         If there is no such file.
     """

@@ -87,17 +87,21 @@ def _action(motion: Any, path: Path, name: str, position: Array) -> Action:
 def _path(
     what: Any, path: Path, name: str, curve: TimeCurve, spins: NDArray[np.intp] | None, n: int
 ) -> actions.Path:
-    if has(what, "spin_reset") and values(what, path, "spin_reset", 2, MAX_PATH_VALUES).any():
-        raise PhantomFileError(
-            f"{path}: FlowPath of {name!r} must not reset spins: 'spin_reset' (spins that return "
-            "fresh) is not supported. Simulate the inflow as spins of their own."
-        )
+    reset = None
+    if has(what, "spin_reset"):
+        found = values(what, path, "spin_reset", 2, MAX_PATH_VALUES) != 0
+        reset = found if found.any() else None
     axes = [values(what, path, k, 2, MAX_PATH_VALUES) for k in ("dx", "dy", "dz")]
     if len({a.shape for a in axes}) != 1 or axes[0].shape[1] != n:
         raise PhantomFileError(
             f"{path}: dx, dy, dz of {name!r} must have shape (times, {n}); got {[a.shape for a in axes]}."
         )
-    return actions.Path(curve=curve, spins=spins, displacement=np.stack(axes, axis=-1), rows=np.arange(n))
+    if reset is not None and reset.shape != axes[0].shape:
+        raise PhantomFileError(
+            f"{path}: 'spin_reset' of {name!r} must have shape {axes[0].shape}; got {reset.shape}."
+        )
+    displacement = np.stack(axes, axis=-1)
+    return actions.Path(curve=curve, spins=spins, displacement=displacement, rows=np.arange(n), reset=reset)
 
 
 def _center(what: Any, path: Path, name: str) -> Array | None:

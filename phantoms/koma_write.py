@@ -188,29 +188,34 @@ def _rigid_actions(motion: RigidMotion) -> tuple[Action, ...]:
 
 
 def _write_action(where: Any, action: Action, times: TimeTypes) -> None:
-    where.attrs["type"] = type(action).__name__
+    flows = isinstance(action, Path) and action.reset is not None
+    where.attrs["type"] = "FlowPath" if flows else type(action).__name__
     if isinstance(action, Translate):
         where.attrs.update(dict(zip(("dx", "dy", "dz"), action.shift.tolist(), strict=True)))
     elif isinstance(action, Rotate):
-        where.attrs.update(
-            dict(zip(("pitch", "roll", "yaw"), np.rad2deg(action.angles).tolist(), strict=True))
-        )
-        if times == "range":
-            if not action.follows:
-                raise PhantomError(
-                    "times='range' turns about the centre of mass only; got a rotation with a fixed center. "
-                    "Write times='curve'."
-                )
-        elif action.follows:
-            where["center"] = "CenterOfMass"
-        else:
-            where.attrs["center"] = str(tuple(action.center.tolist()))
+        _write_rotation(where, action, times)
     elif isinstance(action, HeartBeat):
         for key in ("circumferential", "radial", "longitudinal"):
             where.attrs[f"{key}_strain"] = getattr(action, key)
     elif isinstance(action, Path):
         for axis, key in enumerate(("dx", "dy", "dz")):
             where[key] = action.displacement[:, action.rows, axis]
+        if action.reset is not None:
+            where["spin_reset"] = action.reset[:, action.rows].astype(np.int64)
+
+
+def _write_rotation(where: Any, action: Rotate, times: TimeTypes) -> None:
+    where.attrs.update(dict(zip(("pitch", "roll", "yaw"), np.rad2deg(action.angles).tolist(), strict=True)))
+    if times == "range":
+        if not action.follows:
+            raise PhantomError(
+                "times='range' turns about the centre of mass only; got a rotation with a fixed center. "
+                "Write times='curve'."
+            )
+    elif action.follows:
+        where["center"] = "CenterOfMass"
+    else:
+        where.attrs["center"] = str(tuple(action.center.tolist()))
 
 
 def _range(spins: NDArray[np.intp]) -> str:

@@ -25,6 +25,11 @@ class Motion(ABC):
     def is_rigid(self) -> bool:
         """Whether all points move as one rigid body; then `pose` says how."""
 
+    @property
+    def resets(self) -> bool:
+        """Whether points return fresh at some times, as inflowing blood: no engine of ours plays that."""
+        return False
+
     @abstractmethod
     def positions(self, r0: NDArray[np.float64], times: ArrayLike) -> NDArray[np.float64]:
         """Return where the points are.

@@ -15,6 +15,7 @@ from phantoms import (
 )
 from phantoms.actions import HeartBeat, Rotate, TimeCurve, Translate
 
+from ..simulation.bloch.sequences import Score, heard, sample
 from .samples import KOMA, needs
 
 RNG = np.random.default_rng(3)
@@ -241,8 +242,36 @@ def test_paths_are_arrays_of_spins_by_times(tmp_path):
     moved = read_koma(path).motion.positions(POINTS, [0.25])[0] - POINTS
     assert np.allclose(moved[1::2], (0.5 * d[:, 0] + 0.5 * d[:, 1]).T)
     assert (moved[::2] == 0).all()
-    add_motion(path, 2, ("FlowPath", {}, data | {"spin_reset": np.eye(3, dtype=np.int64)}), RAMP)
-    with pytest.raises(PhantomFileError, match=r"FlowPath of 'motion_2' must not reset spins"):
+    assert not read_koma(path).motion.resets
+
+
+def test_spins_that_return_fresh_are_kept_for_files_and_refused_by_the_engine(tmp_path):
+    path = base(tmp_path / "a.phantom")
+    data = dict(zip(("dx", "dy", "dz"), RNG.normal(size=(3, 4, 3)), strict=True))
+    reset = np.zeros((4, 3), np.int64)
+    reset[2, 1] = 1
+    add_motion(
+        path, 1, ("FlowPath", {}, data | {"spin_reset": reset}), RAMP, ("SpinRange", {"range": "1:2:5"}, {})
+    )
+    c = read_koma(path)
+    assert c.motion.resets
+    assert c.select([2, 3, 4]).motion.resets
+    write_koma(tmp_path / "b.phantom", c)
+    with h5py.File(tmp_path / "b.phantom") as f:
+        assert f["motion/motion_1/action"].attrs["type"] == "FlowPath"
+        assert np.array_equal(f["motion/motion_1/action/spin_reset"], reset)
+    assert np.allclose(read_koma(tmp_path / "b.phantom").motion.positions(POINTS, TIMES),
+                       c.motion.positions(POINTS, TIMES))  # fmt: skip
+    with pytest.raises(ValueError, match="must not reset spins"):
+        heard(c, Score().add(1e-3, adc=sample(5e-4)).sequence())
+    add_motion(
+        path,
+        2,
+        ("FlowPath", {}, data | {"spin_reset": reset[1:3]}),
+        RAMP,
+        ("SpinRange", {"range": "1:2:5"}, {}),
+    )
+    with pytest.raises(PhantomFileError, match="'spin_reset' of 'motion_2' must have shape"):
         read_koma(path)
 
 

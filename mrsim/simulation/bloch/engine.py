@@ -128,6 +128,11 @@ def _check(cloud: PointCloud, sequence: Sequence, options: BlochOptions) -> None
             f"spins_per_voxel must be 1 for a cloud of isochromats without voxels or T2'; got "
             f"{options.spins_per_voxel}. Give the cloud a voxel, or simulate its points as they are."
         )
+    if cloud.motion is not None and cloud.motion.resets:
+        raise ValueError(
+            f"the movement of {cloud.name!r} must not reset spins: spins that return fresh (spin_reset of a "
+            "FlowPath) are not simulated. Give the inflow spins of its own."
+        )
     channels = {w.size for w in sequence.rf_shims}
     if channels and channels != {cloud.b1.shape[0]}:
         raise ValueError(
