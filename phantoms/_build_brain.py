@@ -6,56 +6,25 @@ All lengths are template millimetres; grids are 1 mm.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Array = NDArray[np.float32]
+from ._shapes import Array, Grid, soft, tube
+
 T1_CSF, T1_WM = 65.0, 205.0
 """Intensities of fluid and white matter in the template's T1 image (uint8 scale)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Template:
-    """Template maps on one grid: probabilities 0..1, T1 in 0..255, coordinates [mm], brain mask."""
+class Template(Grid):
+    """Template maps on a 1 mm grid: probabilities 0..1, T1 in 0..255, brain mask."""
 
     gm: Array
     wm: Array
     t1: Array
     mask: NDArray[np.bool_]
-    x: Array
-    y: Array
-    z: Array
-
-
-def soft(distance: Array, width: float = 1.0) -> Array:
-    """Return the inside fraction of a voxel from the signed distance [mm] of its centre."""
-    return np.asarray(np.clip(0.5 - distance / width, 0.0, 1.0), np.float32)
-
-
-def ellipsoid(t: Template, centre: tuple[float, float, float], axes: tuple[float, float, float]) -> Array:
-    """Approximate signed distance [mm] to an ellipsoid mirrored at x = 0, negative inside."""
-    d = np.sqrt(
-        ((np.abs(t.x) - centre[0]) / axes[0]) ** 2
-        + ((t.y - centre[1]) / axes[1]) ** 2
-        + ((t.z - centre[2]) / axes[2]) ** 2
-    )
-    return np.asarray((d - 1.0) * min(axes), np.float32)
-
-
-def tube(t: Template, points: NDArray[np.float64]) -> Array:
-    """Signed distance [mm] to a tube along (x, y, z, radius) points, mirrored at x = 0."""
-    best = np.full(t.x.shape, np.inf, np.float32)
-    ax = np.abs(t.x)
-    for p, q in pairwise(points):
-        d = q[:3] - p[:3]
-        u = ((ax - p[0]) * d[0] + (t.y - p[1]) * d[1] + (t.z - p[2]) * d[2]) / float(d @ d)
-        u = np.clip(u, 0.0, 1.0)
-        r = np.sqrt((ax - p[0] - u * d[0]) ** 2 + (t.y - p[1] - u * d[1]) ** 2 + (t.z - p[2] - u * d[2]) ** 2)
-        best = np.minimum(best, r - (p[3] + u * (q[3] - p[3])))
-    return best
 
 
 def at_volume(score: Array, allowed: Array, volume: float) -> Array:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ._build_brain import T1_CSF, T1_WM, Array, Template, ellipsoid, soft, tube
-from ._build_shells import head_distance, signed_distance
+from ._build_brain import T1_CSF, T1_WM, Template
+from ._shapes import Array, ellipsoid, soft, tube
+from ._shells import head_distance, signed_distance
 
 T1_GM = 170.0
 """Intensity of grey matter on the scale that the painting expects."""

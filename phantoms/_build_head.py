@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _build_brain as brain
-from ._build_brain import Array, Template
+from ._build_brain import Template
 from ._build_nuclei import nuclei, small_nuclei
-from ._build_shells import signed_distance
-from ._build_vessels import vessels
+from ._shapes import Array
+from ._shells import signed_distance
+from ._vessels import vessels
 
 DATA = Path(__file__).parent / "data"
 ICV_ML = 1525.0

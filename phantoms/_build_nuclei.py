@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ._build_brain import T1_CSF, Array, Template, at_volume, ellipsoid, tube
+from ._build_brain import T1_CSF, Template, at_volume
+from ._shapes import Array, ellipsoid, tube
 
 NUCLEI = ("caudate", "putamen", "pallidum", "thalamus", "accumbens", "amygdala", "hippocampus")
 """Forebrain nuclei in the order in which they take their room."""

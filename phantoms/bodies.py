@@ -196,7 +196,7 @@ def voxel_fractions(
     lines : sequence of three ndarray
         Voxel centres along x, y, z [m], evenly spaced.
     sub : int
-        Samples per axis of a voxel; more where the body is as small as a voxel.
+        Samples per axis of a voxel; more where the body is as small as a voxel. Upright boxes are exact.
 
     Returns
     -------
@@ -220,6 +220,13 @@ def voxel_fractions(
     shape = tuple(w.stop - w.start for w in where)
     if 0 in shape:
         return where, np.zeros(shape, np.float32)
+    if isinstance(body, Box) and not any(body.turns):
+        share = [
+            np.clip(np.minimum(e[1:], c + h) - np.maximum(e[:-1], c - h), 0.0, None) / s
+            for e, c, h, s in zip(edges, body.center, body.half_lengths, size.tolist(), strict=True)
+        ]
+        product = share[0][:, None, None] * share[1][None, :, None] * share[2]
+        return where, np.asarray(product, np.float32)
     corner = body.contains(np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1))
     corner = np.stack(
         [

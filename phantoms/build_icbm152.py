@@ -14,9 +14,10 @@ import numpy as np
 from scipy import ndimage
 
 from . import _build_brain as brain
-from . import _build_shells as shell
-from ._build_brain import Array, Template
+from . import _shells as shell
+from ._build_brain import Template
 from ._build_head import DATA, ICV_ML, TARGETS_ML, brain_parts, quantise, report, with_shells
+from ._shapes import Array, soft
 from .head_file import write_head_file
 
 HEAD_FILE = DATA / "icbm152_head.h5"
@@ -62,8 +63,8 @@ def load_template(source: Path) -> Template:
 def build(t: Template) -> tuple[dict[str, Array], float]:
     """Return the fraction per tissue and the linear scale template -> mean adult."""
     rng = np.random.default_rng(SEED)
-    icv = shell.intracranial_distance(t, rng)
-    inside = np.maximum(brain.soft(icv), t.mask).astype(np.float32)
+    icv = shell.intracranial_distance(t.mask, rng)
+    inside = np.maximum(soft(icv), t.mask).astype(np.float32)
     scale3 = ICV_ML * 1e3 / float(inside.sum(dtype=np.float64))
     want = {k: v * 1e3 / scale3 for k, v in TARGETS_ML.items()}
     parts = brain_parts(t, icv, inside, want, brain.sharpen)

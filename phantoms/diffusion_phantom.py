@@ -58,7 +58,7 @@ def _solution(percent: int, adc: float, temperature_c: float) -> TissueCurve:
     )
 
 
-def diffusion_bodies(temperature_c: float = 0.0) -> BodyPhantom:
+def nist_diffusion_bodies(temperature_c: float = 0.0) -> BodyPhantom:
     """Return the vials in their bath, with closed-form k-space.
 
     Parameters
@@ -99,7 +99,7 @@ def diffusion_bodies(temperature_c: float = 0.0) -> BodyPhantom:
     )
 
 
-def diffusion_phantom(voxel_size: float | Vector = 2e-3, temperature_c: float = 0.0) -> Phantom:
+def nist_diffusion_phantom(voxel_size: float | Vector = 2e-3, temperature_c: float = 0.0) -> Phantom:
     """Return the NIST/RSNA diffusion phantom.
 
     Parameters
@@ -107,7 +107,7 @@ def diffusion_phantom(voxel_size: float | Vector = 2e-3, temperature_c: float = 
     voxel_size : float or tuple of float
         Voxel size [m].
     temperature_c : float
-        Temperature [degrees Celsius]; see `diffusion_bodies`.
+        Temperature [degrees Celsius]; see `nist_diffusion_bodies`.
 
     Returns
     -------
@@ -115,4 +115,4 @@ def diffusion_phantom(voxel_size: float | Vector = 2e-3, temperature_c: float = 
         Tissues ``pvp-00`` (also the bath) to ``pvp-50``; labels number the bath 1 and the vials 2 to 14;
         `truth` lists the vials with their diffusion coefficients.
     """
-    return diffusion_bodies(temperature_c).phantom(voxel_size)
+    return nist_diffusion_bodies(temperature_c).phantom(voxel_size)

@@ -56,7 +56,7 @@ class PhantomEntry:
 
 
 def phantom_names() -> tuple[str, ...]:
-    """Return the names of all phantoms: heads first, then quality control, then mathematical objects."""
+    """Return the names of all phantoms: heads, quality control, mathematical objects."""
     return tuple(_ENTRIES)
 
 
@@ -97,7 +97,10 @@ def make_phantom(name: str, **options: Any) -> Phantom:
     known = entry.options
     if unknown := sorted(set(options) - set(known)):
         raise PhantomError(f"options of {name!r} must be among {sorted(known)}; got {unknown}.")
-    return entry.load()(**options)
+    phantom = entry.load()(**options)
+    if phantom.provenance:
+        return phantom
+    return phantom.replace({"provenance": {"source": entry.source, "licence": entry.licence}})
 
 
 def covering_shape(voxel_size: VoxelSize, lengths: tuple[float, ...]) -> tuple[int, ...]:
@@ -173,12 +176,76 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             factory="head:icbm152_head",
         ),
         PhantomEntry(
+            name="colin27",
+            kind="head",
+            description="Head of one man, sharp and asymmetric, with his own skull, marrow, fat and scalp",
+            source="Colin27 (Holmes 1998), segmented by this project",
+            licence="HPND (McGill notice, phantoms/data/NOTICE-MNI.txt)",
+            factory="head:colin27_head",
+        ),
+        PhantomEntry(
+            name="procedural",
+            kind="head",
+            description="Head made of formulas with a folded cortex of known thickness; a seed, no data",
+            source="formulas of this project",
+            licence="none needed",
+            factory="procedural:procedural_head",
+        ),
+        PhantomEntry(
             name="nist-system",
             kind="quality",
-            description="ISMRM/NIST system phantom: T1, T2 and PD arrays, 56 fiducials",
+            description="ISMRM/NIST system phantom: T1, T2 and PD arrays, 56 fiducials, three lots",
             source="PhantomViewer; Stupic 2021, doi:10.1002/mrm.28779",
             licence="MIT (phantoms/data/NOTICE-PhantomViewer.txt)",
             factory="nist:nist_system_phantom",
+        ),
+        PhantomEntry(
+            name="nist-diffusion",
+            kind="quality",
+            description="NIST/RSNA diffusion phantom: 13 vials of PVP in ice water or warmer",
+            source="PhantomViewer; water law of Holz 2000",
+            licence="MIT (phantoms/data/NOTICE-PhantomViewer.txt)",
+            factory="diffusion_phantom:nist_diffusion_phantom",
+        ),
+        PhantomEntry(
+            name="magphan",
+            kind="quality",
+            description="ADNI phantom (Magphan EMR051): 165 spheres for geometry and contrast",
+            source="CMTK, SRI International",
+            licence="CC BY 3.0 US (phantoms/data/NOTICE-CMTK.txt)",
+            factory="magphan:magphan_phantom",
+        ),
+        PhantomEntry(
+            name="acr",
+            kind="quality",
+            description="Like the large ACR phantom: holes, ramps, 45-degree bars, grid, low-contrast spokes",
+            source="public descriptions; places inside the slices are choices",
+            licence="none needed",
+            factory="acr:acr_phantom",
+        ),
+        PhantomEntry(
+            name="grid",
+            kind="quality",
+            description="Lattice of cubes with silent walls, for distortion in three dimensions",
+            source="formula",
+            licence="none needed",
+            factory="grid:grid_phantom",
+        ),
+        PhantomEntry(
+            name="water-fat",
+            kind="quality",
+            description="Vials of water-fat emulsions in water, fat with its eight peaks",
+            source="Karampinos 2014 (spectrum)",
+            licence="none needed",
+            factory="water_fat:water_fat_phantom",
+        ),
+        PhantomEntry(
+            name="gach",
+            kind="mathematical",
+            description="Shepp-Logan head with MR values by field strength, closed-form k-space",
+            source="Gach 2008",
+            licence="none needed",
+            factory="gach:gach_phantom",
         ),
         PhantomEntry(
             name="shepp-logan-2d",

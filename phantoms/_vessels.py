@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from ._build_brain import Array, Template, soft
+from ._shapes import Array, Grid, soft
 
 Point = tuple[float, float, float]
 _ARTERIES: tuple[tuple[float, tuple[Point, ...]], ...] = (
@@ -31,19 +31,19 @@ _BASILAR = (1.6, ((0.0, -16.0, -18.0), (0.0, -18.0, -28.0), (0.0, -24.0, -40.0),
 _TRANSVERSE = ((4, -96, -12), (34, -88, -17), (54, -66, -22), (56, -48, -32), (46, -42, -48), (32, -38, -58))
 
 
-def vessels(t: Template, icv: Array, fluid: Array) -> dict[str, Array]:
+def vessels(t: Grid, icv: Array, fluid: Array | None) -> dict[str, Array]:
     """Return the fractions of arterial and venous blood inside the skull.
 
     Parameters
     ----------
-    t : Template
+    t : Grid
         Grid.
     icv : ndarray
         Signed distance [mm] to the inner table.
-    fluid : ndarray
-        Fraction of subarachnoid fluid; arteries seek it.
+    fluid : ndarray or None
+        Fraction of subarachnoid fluid on a 1 mm grid, which arteries seek; None: straight between way points.
     """
-    inside = soft(icv)
+    inside = soft(icv, t.width)
     arteries = np.full(t.x.shape, np.inf, np.float32)
     _add_tube(t, arteries, _course(t, fluid, _BASILAR[1]), _BASILAR[0])
     for radius, points in _ARTERIES:
@@ -52,11 +52,11 @@ def vessels(t: Template, icv: Array, fluid: Array) -> dict[str, Array]:
         for course in (right, left):
             _add_tube(t, arteries, course, radius)
     veins = _sinuses(t, icv)
-    blood = soft(arteries) * inside
-    return {"arterial_blood": blood, "venous_blood": np.minimum(soft(veins) * inside, 1.0 - blood)}
+    blood = soft(arteries, t.width) * inside
+    return {"arterial_blood": blood, "venous_blood": np.minimum(soft(veins, t.width) * inside, 1.0 - blood)}
 
 
-def _sinuses(t: Template, icv: Array) -> Array:
+def _sinuses(t: Grid, icv: Array) -> Array:
     """Signed distance [mm] to the dural sinuses and the great vein."""
     ax, depth = np.abs(t.x), -icv
     # Superior sagittal: a wedge under the inner table, wider towards the back.
@@ -78,14 +78,12 @@ def _sinuses(t: Template, icv: Array) -> Array:
     return np.asarray(np.minimum(out, straight), np.float32)
 
 
-def _add_tube(
-    t: Template, best: Array, points: NDArray[np.float64], radius: float, reach: float = 4.0
-) -> None:
+def _add_tube(t: Grid, best: Array, points: NDArray[np.float64], radius: float, reach: float = 4.0) -> None:
     """Lower `best` [mm] to the distance from a tube along points (n, 3), near the tube only."""
-    origin = np.array([t.x[0, 0, 0], t.y[0, 0, 0], t.z[0, 0, 0]])
+    origin, step = t.origin, np.asarray(t.step)
     for p, q in pairwise(points):
-        low = np.floor(np.minimum(p, q) - origin - radius - reach).astype(int).clip(0)
-        high = np.ceil(np.maximum(p, q) - origin + radius + reach).astype(int) + 1
+        low = np.floor((np.minimum(p, q) - origin - radius - reach) / step).astype(int).clip(0)
+        high = np.ceil((np.maximum(p, q) - origin + radius + reach) / step).astype(int) + 1
         box = tuple(slice(a, b) for a, b in zip(low.tolist(), high.clip(0).tolist(), strict=True))
         d = q - p
         offset = (t.x[box] - p[0], t.y[box] - p[1], t.z[box] - p[2])
@@ -95,8 +93,10 @@ def _add_tube(
         best[box] = np.minimum(best[box], r - radius)
 
 
-def _course(t: Template, fluid: Array, points: Sequence[Point]) -> NDArray[np.float64]:
+def _course(t: Grid, fluid: Array | None, points: Sequence[Point]) -> NDArray[np.float64]:
     """Cheapest way through the fluid past way points, smoothed, as (n, 3) [mm]."""
+    if fluid is None:
+        return np.array(points, float)
     parts = [_leg(t, fluid, np.array(a, float), np.array(b, float)) for a, b in pairwise(points)]
     way = np.concatenate(parts)
     ends = way[[0, -1]].copy()
@@ -105,11 +105,9 @@ def _course(t: Template, fluid: Array, points: Sequence[Point]) -> NDArray[np.fl
     return np.asarray(way[:: max(1, len(way) // 40)] if len(way) > 80 else way, float)
 
 
-def _leg(
-    t: Template, fluid: Array, start: NDArray[np.float64], stop: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _leg(t: Grid, fluid: Array, start: NDArray[np.float64], stop: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shortest path on the voxel grid, with a step's price falling with the fluid it passes."""
-    origin = np.array([t.x[0, 0, 0], t.y[0, 0, 0], t.z[0, 0, 0]])
+    origin = t.origin
     low = np.floor(np.minimum(start, stop) - origin - 7).astype(int).clip(0)
     high = np.minimum(np.ceil(np.maximum(start, stop) - origin + 8).astype(int), t.x.shape)
     part = fluid[tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))]

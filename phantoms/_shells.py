@@ -1,4 +1,4 @@
-"""Head part of the build: intracranial rim, skull, fat, skin, neck, and air cavities.
+"""Around the brain of the synthetic heads: intracranial rim, skull, fat, skin, neck, and air cavities.
 
 Thicknesses follow the radial profile of a Colin27 head: CSF 2 mm, inner table 1.5, diploe 3, outer table 1.5,
 fat 4.5, skin 2. Face, neck, eyes and cavities are simple bodies of our own choice; they give
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ._build_brain import Array, Template, ellipsoid, soft, tube
+from ._shapes import Array, Grid, ellipsoid, smooth_union, soft, tube
 
 RIM, INNER, DIPLOE, OUTER, FAT, SKIN = 2.0, 1.5, 3.0, 1.5, 4.5, 2.0
 VARIATION = 0.25
@@ -33,21 +33,15 @@ def signed_distance(mask: NDArray[np.bool_], sigma: float = 0.0) -> Array:
     return np.asarray(ndimage.gaussian_filter(d, sigma) if sigma else d, np.float32)
 
 
-def intracranial_distance(t: Template, rng: np.random.Generator) -> Array:
-    """Signed distance [mm] to the inner table of the skull."""
-    far = signed_distance(t.mask)
+def intracranial_distance(mask: NDArray[np.bool_], rng: np.random.Generator) -> Array:
+    """Signed distance [mm] to the inner table of the skull around a brain mask of 1 mm voxels."""
+    far = signed_distance(mask)
     closed = signed_distance(far < 7.0) < -7.0  # closing by a 7 mm ball
-    d = signed_distance(np.asarray(closed | t.mask), sigma=2.0)
-    return np.asarray(d - RIM * smooth_field(rng, t.x.shape, 20.0), np.float32)
+    d = signed_distance(np.asarray(closed | mask), sigma=2.0)
+    return np.asarray(d - RIM * smooth_field(rng, mask.shape, 20.0), np.float32)
 
 
-def smooth_union(a: Array, b: Array, radius: float) -> Array:
-    """Union of two signed distances with a rounded joint."""
-    h = np.clip(0.5 + 0.5 * (b - a) / radius, 0.0, 1.0)
-    return np.asarray(b * (1.0 - h) + a * h - radius * h * (1.0 - h), np.float32)
-
-
-def head_distance(t: Template, skull_outer: Array) -> Array:
+def head_distance(t: Grid, skull_outer: Array) -> Array:
     """Signed distance [mm] to the skin surface: calvarium, face and neck."""
     upper = skull_outer - FAT - SKIN
     neck = np.sqrt((t.x / 58.0) ** 2 + ((t.y + 32.0) / 60.0) ** 2)
@@ -59,7 +53,7 @@ def head_distance(t: Template, skull_outer: Array) -> Array:
     return smooth_union(upper, lower, 15.0)
 
 
-def air_cavities(t: Template) -> Array:
+def air_cavities(t: Grid) -> Array:
     """Signed distance [mm] to nasal cavity, sinuses, ear canals, mastoid cells and pharynx."""
     parts = [
         ellipsoid(t, (0, 48, -52), (12, 30, 16)),  # nasal cavity and ethmoid
@@ -73,19 +67,23 @@ def air_cavities(t: Template) -> Array:
     return np.asarray(np.minimum.reduce(parts), np.float32)
 
 
-def shells(t: Template, icv: Array, rng: np.random.Generator) -> dict[str, Array]:
+def shells(t: Grid, icv: Array, rng: np.random.Generator) -> dict[str, Array]:
     """Return skull, marrow, fat, skin, muscle, spinal_cord and extracranial_fluid fractions.
 
     Parameters
     ----------
-    t : Template
-        Grid and maps.
+    t : Grid
+        Coordinates.
     icv : ndarray
         Signed distance [mm] to the inner table.
     rng : Generator
         Source of the thickness variations.
     """
-    vary = [smooth_field(rng, t.x.shape, 25.0) for _ in range(3)]
+
+    def fill(distance: Array) -> Array:
+        return soft(distance, t.width)
+
+    vary = [smooth_field(rng, t.x.shape, 25.0 / t.width) for _ in range(3)]
     inner = INNER * vary[0]
     # The base of the skull and the temporal squama have no diploe worth speaking of.
     base = np.clip((t.z + 35.0) / 25.0, 0.0, 1.0)
@@ -102,7 +100,7 @@ def shells(t: Template, icv: Array, rng: np.random.Generator) -> dict[str, Array
     jaw = np.maximum(ellipsoid(t, (0, 32, -92), (44, 40, 18)), -ellipsoid(t, (0, 26, -92), (35, 37, 28)))
     eyes = ellipsoid(t, (32, 66, -36), (12, 12, 12))
 
-    room = soft(head)
+    room = fill(head)
     layers: dict[str, Array] = {}
 
     def take(name: str, part: Array) -> None:
@@ -110,26 +108,26 @@ def shells(t: Template, icv: Array, rng: np.random.Generator) -> dict[str, Array
         layers[name] = np.asarray(layers.get(name, 0.0) + got, np.float32)
         np.subtract(room, got, out=room)
 
-    room -= np.minimum(soft(icv), room)
+    room -= np.minimum(fill(icv), room)
     # The cavities keep a thin plate of bone to the brain.
-    room -= np.minimum(soft(np.asarray(np.maximum(air_cavities(t), 2.0 - icv), np.float32)), room)
-    below = soft(np.asarray(t.z + 66.0, np.float32), 4.0)
-    take("spinal_cord", soft(cord) * below)
-    take("extracranial_fluid", soft(canal) * below)
-    table = soft(np.asarray(icv - inner, np.float32)) + soft(skull_outer) * (
-        1.0 - soft(np.asarray(icv - diploe, np.float32))
+    room -= np.minimum(fill(np.asarray(np.maximum(air_cavities(t), 2.0 - icv), np.float32)), room)
+    below = soft(np.asarray(t.z + 66.0, np.float32), 4.0 * t.width)
+    take("spinal_cord", fill(cord) * below)
+    take("extracranial_fluid", fill(canal) * below)
+    table = fill(np.asarray(icv - inner, np.float32)) + fill(skull_outer) * (
+        1.0 - fill(np.asarray(icv - diploe, np.float32))
     )
-    bone = soft(skull_outer)
+    bone = fill(skull_outer)
     take("skull", np.asarray(np.clip(table, 0, 1) * bone, np.float32))
     take("marrow", bone)
-    take("skin", np.asarray(1.0 - soft(head + SKIN), np.float32))
-    take("extracranial_fluid", soft(eyes))
+    take("skin", np.asarray(1.0 - fill(head + SKIN), np.float32))
+    take("extracranial_fluid", fill(eyes))
     for body in (np.asarray(vertebra, np.float32), np.asarray(jaw, np.float32)):
-        take("skull", np.asarray(soft(body) * (1.0 - soft(body + 2.0)), np.float32))
-        take("marrow", soft(body))
-    deep = soft(head + SKIN + FAT * vary[2])
-    orbit = soft(ellipsoid(t, (30, 58, -36), (19, 22, 18)))
-    cheeks = soft(ellipsoid(t, (45, 45, -75), (14, 18, 18)))
+        take("skull", np.asarray(fill(body) * (1.0 - fill(body + 2.0)), np.float32))
+        take("marrow", fill(body))
+    deep = fill(head + SKIN + FAT * vary[2])
+    orbit = fill(ellipsoid(t, (30, 58, -36), (19, 22, 18)))
+    cheeks = fill(ellipsoid(t, (45, 45, -75), (14, 18, 18)))
     take("fat", np.asarray(np.maximum(np.maximum(1.0 - deep, orbit), cheeks), np.float32))
     take("muscle", room.copy())
     return layers
