@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -290,8 +289,3 @@ def _entry(files: _Files, layer: _Layer) -> dict[str, Any]:
                 for value in layer.channels[key]
             ]
     return entry
-
-
-def safe_name(name: str) -> str:
-    """Return a name that can be part of a file name everywhere."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-") or "phantom"

@@ -18,6 +18,7 @@ from .hdf5 import (
     dataset,
     group,
     has,
+    json_object,
     open_hdf5,
     values,
     written_hdf5,
@@ -29,7 +30,6 @@ from .phantom import PhantomError
 FORMAT = "mrsim-cloud"
 VERSION = 1
 MAX_POINTS = 256 * 1024**2
-MAX_TEXT = 16 * 1024**2
 _ROWS = ("m0", "t1", "t2", "t2_prime", "df", "adc")
 _BOUND = ("m0", "k_f", "t1", "t2")
 
@@ -107,7 +107,7 @@ def _read(f: Any, path: Path) -> PointCloud:
     n = int(attribute_number(f, path, "points"))
     if not 0 < n <= MAX_POINTS:
         raise PhantomFileError(f"{path}: attribute 'points' must be 1..{MAX_POINTS}; got {n}.")
-    header = _header(f, path)
+    header = json_object(f, path, "header", ("name", "source"))
 
     def column(where: Any, name: str, infinite: bool = False) -> Any:
         value = values(where, path, name, 1, MAX_POINTS, infinite=infinite)
@@ -148,14 +148,3 @@ def _read(f: Any, path: Path) -> PointCloud:
         )
     except (PhantomError, TypeError, KeyError) as error:
         raise PhantomFileError(f"{path}: content must describe a point cloud; {error}") from error
-
-
-def _header(f: Any, path: Path) -> dict[str, Any]:
-    raw = dataset(f, path, "header", ("u1",), 1, MAX_TEXT)[()].tobytes()
-    try:
-        header = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise PhantomFileError(f"{path}: 'header' must be JSON text; {error}.") from error
-    if not isinstance(header, dict) or not isinstance(header.get("source"), dict) or "name" not in header:
-        raise PhantomFileError(f"{path}: 'header' must be a JSON object with 'name' and 'source'.")
-    return header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 REALS = ("f8", "f4")
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 MAX_TEXT_ATTRIBUTE = 4096
+MAX_JSON = 16 * 1024**2
 HASHED_AT_ONCE = 16 * 1024**2
 
 
@@ -179,6 +181,20 @@ def text(f: Any, path: Path, name: str) -> str:
     if d.is_virtual or d.external:
         raise PhantomFileError(f"{path}: {name!r} must be a plain dataset; got external or virtual storage.")
     return str(d.asstr(errors="replace")[()])[:MAX_TEXT_ATTRIBUTE]
+
+
+def json_object(f: Any, path: Path, name: str, needed: tuple[str, ...]) -> dict[str, Any]:
+    """Return the JSON object stored as bytes in a dataset, with some keys at least."""
+    raw = dataset(f, path, name, ("u1",), 1, MAX_JSON)[()].tobytes()
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise PhantomFileError(f"{path}: {name!r} must be JSON text; {error}.") from error
+    if not isinstance(found, dict):
+        raise PhantomFileError(f"{path}: {name!r} must be a JSON object; got {type(found).__name__}.")
+    if missing := [k for k in needed if k not in found]:
+        raise PhantomFileError(f"{path}: {name!r} must have the keys {needed}; missing {missing}.")
+    return found
 
 
 def content_hash(f: Any) -> str:

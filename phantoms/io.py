@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .diffusion_file import read_diffusion, write_diffusion
-from .hdf5 import PhantomFileError, content_hash, dataset, has, open_hdf5, written_hdf5
+from .hdf5 import PhantomFileError, content_hash, dataset, has, json_object, open_hdf5, written_hdf5
 from .phantom import Phantom, PhantomError
 from .tissues import TissueTable
 
@@ -19,7 +19,7 @@ DIFFUSION_VERSION = 2
 """Of files with a diffusion model or a texture, which readers of version 1 would lose."""
 MAX_VOXELS = 1024**3
 MAX_TISSUES = 64
-MAX_TEXT = 16 * 1024**2
+HEADER_KEYS = ("name", "tissues", "table", "scale", "regions", "truth", "chi_outside")
 
 
 def save_phantom(path: str | Path, phantom: Phantom) -> None:
@@ -129,7 +129,7 @@ def load_phantom(path: str | Path) -> Phantom:
 
 
 def _read(f: Any, path: Path) -> Phantom:
-    header = _header(f, path)
+    header = json_object(f, path, "header", HEADER_KEYS)
     affine = dataset(f, path, "affine", ("f8",), 2, 16)[()]
     d = dataset(f, path, "fractions", ("u1", "f4"), 4, MAX_TISSUES * MAX_VOXELS)
     tissues = tuple(str(t) for t in header["tissues"])
@@ -169,17 +169,3 @@ def _read(f: Any, path: Path) -> Phantom:
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         kind = "" if isinstance(error, PhantomError) else f"{type(error).__name__}: "
         raise PhantomFileError(f"{path}: content must describe a phantom; {kind}{error}") from error
-
-
-def _header(f: Any, path: Path) -> dict[str, Any]:
-    raw = dataset(f, path, "header", ("u1",), 1, MAX_TEXT)[()].tobytes()
-    try:
-        header = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise PhantomFileError(f"{path}: 'header' must be JSON text; {error}.") from error
-    needed = ("name", "tissues", "table", "scale", "regions", "truth", "chi_outside")
-    if not isinstance(header, dict):
-        raise PhantomFileError(f"{path}: 'header' must be a JSON object; got {type(header).__name__}.")
-    if missing := [k for k in needed if k not in header]:
-        raise PhantomFileError(f"{path}: 'header' must have the keys {needed}; missing {missing}.")
-    return header
