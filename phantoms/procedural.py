@@ -124,8 +124,8 @@ def _paint(
     room = soft(icv, t.width)
     parts = {name: np.zeros_like(room) for name in TISSUES}
 
-    def take(name: str, distance: Array, within: Array | float = 1.0) -> None:
-        got = np.minimum(soft(distance, t.width) * within, room)
+    def take(name: str, distance: Array) -> None:
+        got = np.minimum(soft(distance, t.width), room)
         parts[name] += got
         np.subtract(room, got, out=room)
 
@@ -134,13 +134,11 @@ def _paint(
     take("ventricular_csf", _ventricles(t))
     take("brainstem", stem)
     folia = _folia(t, cerebellum)
-    inside = soft(cerebellum, t.width)
-    take("cerebellar_wm", np.asarray(FOLIUM / SCALE - folia, np.float32), inside)
-    take("cerebellar_gm", -folia, inside)
-    inside = soft(hull, t.width)
+    take("cerebellar_wm", np.asarray(FOLIUM / SCALE - folia, np.float32))
+    take("cerebellar_gm", -folia)
     thickness = THICKNESS / SCALE
-    take("wm", np.asarray(thickness - cerebrum, np.float32), inside)
-    take("gm", -cerebrum, inside)
+    take("wm", np.asarray(thickness - cerebrum, np.float32))
+    take("gm", -cerebrum)
     for name, blood in vessels(t, icv, None).items():
         got = np.minimum(blood, room)
         parts[name] += got
