@@ -2,7 +2,7 @@
 
 Lesions are blobs with power-law volumes, 70 % of them (by chance) within 10 mm of the ventricles and the rest
 deep; they replace white matter only. Places and shapes are drawn in the template, so that the same person's
-lesions are found again at every visit and at every voxel size; growing load inflates them. The soft mask is
+lesions are found again at every visit and at every voxel size; a growing load adds new ones. The soft mask is
 the fraction map of the tissue ``wmh``.
 """
 
