@@ -104,7 +104,13 @@ def make(
         _write(out, _one_subject(cohort, subject, visit, voxel_size), file_format, b0)
 
 
-def info(source: Source, voxel_size_mm: VoxelSize = None, b0: Field = None, debug: Debug = False) -> None:
+def info(
+    source: Source,
+    full: Annotated[bool, typer.Option("--full", help="All of the truth, and notices in full.")] = False,
+    voxel_size_mm: VoxelSize = None,
+    b0: Field = None,
+    debug: Debug = False,
+) -> None:
     """Tell what a phantom holds: grid, tissues, volumes, truth, provenance, licence."""
     from phantoms import Phantom, check_content, oddities
 
@@ -112,7 +118,7 @@ def info(source: Source, voxel_size_mm: VoxelSize = None, b0: Field = None, debu
 
     found = _load(source, voxel_size_mm, b0)
     if isinstance(found, Phantom):
-        print_phantom(found, b0 or _own_field(found))
+        print_phantom(found, b0 or _own_field(found), full=full)
     else:
         print_cloud(found)
         print_lines("note", oddities(found))

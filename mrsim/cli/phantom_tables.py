@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from phantoms import Phantom, PointCloud
 
 MAX_ROWS = 60
+_VOLUMES = {"volumes_ml": "achieved", "target_ml": "asked for", "expected_ml": "planted law"}
 _TISSUES = ("tissue", "volume", "T1", "T2", "T2*", "PD", "chi", "ADC", "shift", "values")
 
 
-def print_phantom(phantom: "Phantom", b0: float) -> None:
-    """Print grid, tissues with their values at a field, regions, truth and provenance."""
+def print_phantom(phantom: "Phantom", b0: float, *, full: bool = False) -> None:
+    """Print grid, tissues with values at a field, regions, truth and provenance; all of them if `full`."""
     edges = " x ".join(f"{1e3 * e:.4g}" for e in phantom.voxel_size)
     counts = " x ".join(map(str, phantom.shape))
     center = phantom.affine @ [*((n - 1) / 2 for n in phantom.shape), 1.0]
@@ -39,9 +40,10 @@ def print_phantom(phantom: "Phantom", b0: float) -> None:
         )  # fmt: skip
     console().print(shown)
     _regions(phantom)
-    for title, block in (("Truth", phantom.truth), ("Provenance and licence", phantom.provenance)):
+    truth = dict(phantom.truth) if full else _volumes(phantom.truth)
+    for title, block in (("Truth", truth), ("Provenance and licence", phantom.provenance)):
         if block:
-            print_record(title, _shortened(block))
+            print_record(title, block if full else _shortened(block))
         else:
             console().print(f"[bold]{title}[/]\nnone in the file")
         print()
@@ -103,12 +105,30 @@ def _regions(phantom: "Phantom") -> None:
     console().print(shown)
 
 
+def _volumes(truth: dict[str, Any]) -> dict[str, Any]:
+    """Print the regional volumes of a subject as a table; return the rest of the truth."""
+    kinds = [k for k in _VOLUMES if isinstance(truth.get(k), dict)]
+    if len(kinds) < 2:
+        return truth
+    shown = table("Regional volumes (mL)", ("region", *(_VOLUMES[k] for k in kinds)), right=_VOLUMES.values())
+    for region in truth[kinds[0]]:
+        cells = [truth[k].get(region) for k in kinds]
+        shown.add_row(region, *("" if c is None else f"{c:.4g}" for c in cells))
+    console().print(shown)
+    return {k: v for k, v in truth.items() if k not in kinds}
+
+
 def _shortened(block: dict[str, Any]) -> dict[str, Any]:
-    """Return plain data with long lists told by their length."""
+    """Return plain data with long lists, tables of tables and texts told by their length."""
     out: dict[str, Any] = {}
     for key, value in block.items():
         if isinstance(value, dict):
-            out[key] = _shortened(value)
+            deep = sum(isinstance(v, dict) for v in value.values())
+            out[key] = f"{deep} tables (--full shows them)" if deep > 3 else _shortened(value)
+        elif isinstance(value, str) and value.count("\n") > 2:
+            out[key] = (
+                f"{value.strip().splitlines()[0]} ... ({len(value.splitlines())} lines, --full shows them)"
+            )
         elif isinstance(value, list | tuple) and len(value) > 12:
             out[key] = f"{len(value)} entries"
         elif isinstance(value, float):

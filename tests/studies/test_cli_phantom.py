@@ -151,3 +151,13 @@ def test_bad_input_is_one_line_exit_2_and_nothing_written(place, arguments, mess
     assert re.search(message, result.output.replace("\n", " ")), result.output
     assert "Traceback" not in result.output
     assert {p.name for p in place.iterdir()} == before
+
+
+def test_info_cuts_notices_and_lays_volumes_side_by_side(place):
+    truth = {"volumes_ml": {"hippocampus": 7.25}, "target_ml": {"hippocampus": 7.5}, "notice": "line\n" * 9}
+    save_phantom(place / "s.h5", brainlet().replace({"truth": truth}))
+    short, full = call("info", "s.h5").output, call("info", "s.h5", "--full").output
+    assert re.search(r"hippocampus\s+7\.25\s+7\.5", short)
+    assert "(9 lines, --full shows them)" in short
+    assert full.count("line") >= 9
+    assert "target_ml.hippocampus" in full
