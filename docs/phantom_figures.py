@@ -42,7 +42,10 @@ OBJECTS = (
 
 
 def weighted(p: Phantom, what: str) -> np.ndarray:
-    """Map of one property, mixed by the fractions; "T1w" is a spin echo of TR 600, TE 10 ms at 3 T."""
+    """Map of one property at 3 T, mixed by the fractions.
+
+    "T1w" is a spin echo (TR 600, TE 10 ms), "MPRAGE" an inversion recovery (TI 900, TR 2300 ms).
+    """
     tissues = p.properties(3.0)
     if what in ("T1", "T2"):
         values = [0.0 if t.name in ("water", "fiducial") else getattr(t, what.lower()) for t in tissues]
@@ -52,6 +55,11 @@ def weighted(p: Phantom, what: str) -> np.ndarray:
         values = [1.0 if t.name.startswith("fat") else 0.0 for t in tissues]
     elif what == "PD":
         values = [0.0 if t.name == "water" and p.name.startswith("nist") else t.pd for t in tissues]
+    elif what == "MPRAGE":
+        values = [
+            t.pd * max(0.0, 1 - 2 * np.exp(-0.9 / t.t1) + np.exp(-2.3 / t.t1)) * (t.t2 > 2e-3)
+            for t in tissues
+        ]
     else:
         values = [t.pd * (1 - np.exp(-0.6 / t.t1)) * np.exp(-0.01 / t.t2) for t in tissues]
     return np.tensordot(np.asarray(values, np.float32), p.fractions, 1)
@@ -75,9 +83,9 @@ def heads() -> None:
     fig, axes = plt.subplots(3, 6, figsize=(12, 6.6), facecolor="black", layout="constrained")
     for row, name in zip(axes, HEADS, strict=True):
         p = make_phantom(name, voxel_size=1.4e-3 if name == "procedural" else 1e-3)
-        grey, colour = weighted(p, "T1w"), coloured(p)
+        grey, colour = weighted(p, "MPRAGE"), coloured(p)
         for a, (axis, position) in zip(row[:3], CUTS, strict=True):
-            a.imshow(plane(p, grey, axis, position), origin="lower", cmap="gray", vmin=0, vmax=0.62)
+            a.imshow(plane(p, grey, axis, position), origin="lower", cmap="gray", vmin=0, vmax=0.36)
         for a, (axis, position) in zip(row[3:], CUTS, strict=True):
             a.imshow(plane(p, colour, axis, position), origin="lower", interpolation="nearest")
         row[0].set_title(name, color="white", fontsize=10, loc="left")
