@@ -29,6 +29,8 @@ SULCUS_DEPTH, SULCUS_GAP, SULCUS_SPACING = 15.0, 0.7, 14.0
 LOWER, UPPER = (-92.0, -128.0, -112.0), (92.0, 118.0, 100.0)
 """Extent of the head [mm of stereotactic space]."""
 _WAVES = 48
+_DRAWN = 0.6
+"""How far sulci stand along the radius: 1 straight, 0 anyhow."""
 _LATERAL = (
     (6, 30, 0, 4.5), (8, 20, 10, 5), (10, 5, 18, 4.5), (12, -12, 22, 4.5), (18, -30, 19, 6), (24, -42, 8, 6),
     (26, -56, 7, 3.5), (26, -68, 7, 2),
@@ -200,16 +202,17 @@ def _fold(t: Grid, hull: Array, rng: np.random.Generator, folding: float) -> Arr
 
 
 def _sheet_distance(t: Grid, where: NDArray[np.bool_], rng: np.random.Generator) -> Array:
-    """Distance [mm] to the zero level of a random field that is constant along the radius, at some voxels.
+    """Distance [mm] to the zero level of a random field that varies little along the radius, at some voxels.
 
-    The field is a sum of plane waves of one wavelength, twice the spacing of sulci, taken at the projection
-    on a rounded hull; its distance to zero is |f| / |grad f|. Each hemisphere has a field of its own.
+    The field is a sum of plane waves of one wavelength, twice the spacing of sulci, taken at the point drawn
+    towards a rounded hull; its distance to zero is |f| / |grad f|. Each hemisphere has a field of its own.
     """
     x, y, z = t.x[where], t.y[where], t.z[where]
     side = np.where(x >= 0, 1.0, -1.0).astype(np.float32)
     p = np.stack([x - 22.0 * side, y + 17.0, z - 4.0])
     radius = np.sqrt((p[0] / 46.0) ** 2 + (p[1] / 86.0) ** 2 + (p[2] / 60.0) ** 2) + 1e-3
-    p /= radius
+    outward = p / np.maximum(np.sqrt((p**2).sum(axis=0)), 1e-3)
+    p /= radius**_DRAWN
     field, slope = np.zeros_like(x), np.zeros_like(p)
     wave = math.pi / (SULCUS_SPACING / SCALE)
     for half in (x >= 0, x < 0):
@@ -222,8 +225,10 @@ def _sheet_distance(t: Grid, where: NDArray[np.bool_], rng: np.random.Generator)
             total += np.cos(angle)
             rise -= k[:, None] * np.sin(angle)
         field[half], slope[:, half] = total, rise
-    # Along the sphere a step is shorter inside by the radius.
-    steep = np.sqrt((slope**2).sum(axis=0)) / np.minimum(radius, 1.0) + 1e-6
+    # Drawing out stretches a step across the radius by radius^-d, along it by (1 - d) times as much.
+    along = (slope * outward).sum(axis=0)
+    square = (slope**2).sum(axis=0) - (1.0 - (1.0 - _DRAWN) ** 2) * along**2
+    steep = np.sqrt(np.maximum(square, 0.0)) / np.minimum(radius, 1.0) ** _DRAWN + 1e-6
     return np.asarray(np.minimum(np.abs(field) / steep, 8.0), np.float32)
 
 
