@@ -27,6 +27,13 @@ the size is a modelling choice."""
 LESION_AXONS, LESION_FREE = 0.36, 0.01
 """Water inside axons and free water of a lesion: MD x1.4, FA x0.6 (modelling choices)."""
 
+FINE = 1.25e-3
+"""Voxels up to this size are joined in twos before the field is computed [m]."""
+SURROUNDINGS = (
+    "wm", "cerebellar_wm", "brainstem", "thalamus", "ventricular_csf", "gm", "cerebellar_gm", "caudate",
+    "putamen", "pallidum",
+)  # fmt: skip
+"""Tissues that the field of `head_diffusion` depends on."""
 _MODELS: list[tuple[Template, DiffusionModel]] = []
 
 
@@ -35,9 +42,30 @@ def template_fibres(template: Template) -> DiffusionModel:
     for known, model in _MODELS:
         if known is template:
             return model
-    model = head_diffusion(template.head, CELLS)
+    model = head_diffusion(_halved(template.head), CELLS)
     _MODELS[:] = [(template, model)]
     return model
+
+
+def _halved(head: Phantom) -> Phantom:
+    """Return fine white matter and its surroundings in blocks of two: the field follows maps of 4 mm."""
+    if max(head.voxel_size) > FINE:
+        return head
+    names = tuple(t for t in SURROUNDINGS if t in head.tissues)
+    even = tuple(slice(0, n - n % 2) for n in head.shape)
+    fractions = []
+    for name in names:
+        part = head.fraction(name)[even]
+        for axis in range(3):
+            first, second = (np.take(part, np.arange(k, part.shape[axis], 2), axis) for k in (0, 1))
+            part = 0.5 * (first + second)
+        fractions.append(part)
+    affine = head.affine.copy()
+    affine[:3, 3] += 0.5 * affine[:3, :3].sum(axis=1)
+    affine[:3, :3] *= 2.0
+    return Phantom(
+        name=head.name, tissues=names, fractions=np.stack(fractions), affine=affine, table=head.table
+    )
 
 
 def carried(

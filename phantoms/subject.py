@@ -96,15 +96,15 @@ def _fitted(subject: Subject, template: Template, scale: float) -> VolumeFit:
     wild = random_velocity(template.grid, subject.rng(1), sigma=subject.shape_sigma / scale)
     fit = VolumeFit(template, wild, {r: v / scale**3 for r, v in subject.volumes.items()})
     for _ in range(ROUNDS):
-        fit.iterate(ITERATIONS)
+        fit.iterate(ITERATIONS, 5e-3)
         fit.follow()
-    fit.iterate(ITERATIONS)
+    fit.iterate(ITERATIONS, 2e-3)
     for probe, tolerance in PROBES:
         for _ in range(CORRECTIONS):
             volumes = _volumes(template, warp(template, fit.inverse(), scale, np.full(3, probe), 2))
             ratio = {r: v * 1e6 / volumes[r] for r, v in subject.volumes.items()}
             missed = fit.retarget(ratio, subject.icv * 1e6 / intracranial_volume(volumes))
-            fit.iterate(ITERATIONS)
+            fit.iterate(ITERATIONS, min(max(0.1 * missed, 2e-4), 2e-3))
             if missed < tolerance:
                 break
     return fit

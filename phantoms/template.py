@@ -24,14 +24,14 @@ MAX_TISSUES = 32
 class Template:
     """A prepared head.
 
-    head : the head itself;  packed : fractions (x, y, z, tissue) in 1/65535;  cells : tissues per cell, as
-    bits; frame : first voxel centre, voxel size [m] and its inverse;  grid : the velocity's;  regions :
-    fractions of the regions on it;  inside : their sum;  body : where any tissue is;  volumes : of the
-    regions [m^3].
+    head : the head itself;  packed : fractions (x, y, z, tissue) in 1/255 or 1/65535;  cells : tissues per
+    cell, in bits;  frame : first voxel centre, voxel size [m] and its inverse;  grid : the velocity's;
+    regions : fractions of the regions on it;  inside : their sum;  body : where any tissue is;  volumes : of
+    the regions [m^3].
     """
 
     head: Phantom
-    packed: NDArray[np.uint16]
+    packed: NDArray[np.uint8 | np.uint16]
     cells: NDArray[np.uint32]
     frame: NDArray[np.float64]
     grid: Grid
@@ -72,12 +72,7 @@ def prepared(head: Phantom, needed: tuple[str, ...]) -> Template:
         if template.head is head:
             return template
     _check(head, needed)
-    packed = np.zeros((*head.shape, len(head.tissues)), np.uint16)
-    present = np.zeros(head.shape, np.uint32)
-    for k, f in enumerate(head.fractions):
-        box = bounding_box(f)
-        packed[(*box, k)] = np.rint(f[box] * np.float32(65535.0))
-        present[box] |= (f[box] > 0).astype(np.uint32) << np.uint32(k)
+    packed, present = _packed(head)
     grid = _grid(head)
     regions = {
         region: _to_coarse(head.fraction(tissue), head.affine, grid)
@@ -98,6 +93,23 @@ def prepared(head: Phantom, needed: tuple[str, ...]) -> Template:
     )
     _PREPARED[:] = [template]
     return template
+
+
+def _packed(head: Phantom) -> tuple[NDArray[np.uint8 | np.uint16], NDArray[np.uint32]]:
+    """Return fractions in whole steps, tissue by tissue in every voxel, and the bit sets of the tissues.
+
+    Packaged heads on their own grid are multiples of 1/255 and stay exact; others are rounded to 1/65535.
+    """
+    boxes = [bounding_box(f) for f in head.fractions]
+    parts = [f[box] * np.float32(255.0) for f, box in zip(head.fractions, boxes, strict=True)]
+    # Codes divided by 255 in single precision come back within a few last places.
+    steps = 255 if all(np.abs(p - np.rint(p)).max(initial=0.0) < 1e-4 for p in parts) else 65535
+    packed = np.zeros((*head.shape, len(head.tissues)), np.uint8 if steps == 255 else np.uint16)
+    present = np.zeros(head.shape, np.uint32)
+    for k, (part, box) in enumerate(zip(parts, boxes, strict=True)):
+        packed[(*box, k)] = np.rint(part * np.float32(steps / 255))
+        present[box] |= (part > 0).astype(np.uint32) << np.uint32(k)
+    return packed, present
 
 
 def _check(head: Phantom, needed: tuple[str, ...]) -> None:
@@ -201,6 +213,7 @@ def warp(template: Template, u: Field, scale: float, size: NDArray[np.float64], 
         np.stack([start / scale, size / scale, scale / size]),
         near,
         sub,
+        float(np.iinfo(template.packed.dtype).max),
         out,
         side,
     )

@@ -32,7 +32,7 @@ def _displace(p: NDArray[np.float64], u: Field, coarse: NDArray[np.float64]) -> 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _gather(
     p: NDArray[np.float64],
-    packed: NDArray[np.uint16],
+    packed: NDArray[np.uint8 | np.uint16],
     cells: NDArray[np.uint32],
     source: NDArray[np.float64],
     sums: NDArray[np.float64],
@@ -86,7 +86,7 @@ def _is_near(
 
 @njit(cache=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
 def warp_packed(
-    packed: NDArray[np.uint16],
+    packed: NDArray[np.uint8 | np.uint16],
     cells: NDArray[np.uint32],
     source: NDArray[np.float64],
     u: Field,
@@ -94,6 +94,7 @@ def warp_packed(
     target: NDArray[np.float64],
     near: NDArray[np.bool_],
     sub: int,
+    levels: float,
     out: NDArray[np.uint8],
     side: NDArray[np.uint8],
 ) -> None:
@@ -101,8 +102,8 @@ def warp_packed(
 
     Parameters
     ----------
-    packed : ndarray, uint16, shape (x, y, z, tissue)
-        Source fractions in units of 1/65535.
+    packed : ndarray, uint8 or uint16, shape (x, y, z, tissue)
+        Source fractions in units of 1/`levels`.
     cells : ndarray, uint32, shape (x, y, z)
         Bit set of the tissues present at the eight corners of each source cell.
     source, target : ndarray, shape (3, 3)
@@ -116,6 +117,8 @@ def warp_packed(
         Coarse nodes that the deformation may bring into the source body; elsewhere is air.
     sub : int
         Samples per axis and voxel.
+    levels : float
+        Code of a full voxel: 255 or 65535.
     out : ndarray, uint8, shape (tissue, x, y, z)
         Result in units of 1/255; each voxel's sum is rounded, not each part.
     side : ndarray, uint8, shape (x, y, z)
@@ -124,7 +127,7 @@ def warp_packed(
     nt, nx, ny, nz = out.shape
     sums = np.zeros(nt)
     samples = sub**3
-    unit = 255.0 / 65535.0 / samples
+    unit = 255.0 / levels / samples
     p = np.zeros(3)
     for i in range(nx):
         for j in range(ny):

@@ -100,7 +100,7 @@ def test_tissue_parameters_follow_age():
 
 def test_scaled_tissues_stay_physical():
     reference = default_tissue_table()
-    for s in table(CohortSpec(n_subjects=60, seed=9, tissue_spread=2.0, age_range=(20, 90))):
+    for s in table(CohortSpec(n_subjects=25, seed=9, tissue_spread=2.0, age_range=(20, 90))):
         for name, factors in s.scale.items():
             for b0 in (0.55, 1.5, 7.0):
                 reference.at(name, b0).scaled(factors)  # raises if T2 > T1
