@@ -15,14 +15,17 @@ from .feature_harmonizer import FeatureHarmonizer
 
 Table = NDArray[np.float64]
 
+# Mean silhouettes above this speak for real clusters (Kaufman and Rousseeuw, Finding groups in data, 1990).
+_CLEAR = 0.5
+
 
 class AutoComBat(FeatureHarmonizer):
     r"""ComBat by clusters of acquisition parameters or image quality measures.
 
-    The distinct settings, standardised per column, are clustered by Ward's criterion; the number of clusters
-    is the one with the largest mean silhouette among those whose clusters all hold enough samples. A new
-    scan joins the nearest cluster centre, so a site that fit has not seen needs no samples of its own. Site
-    labels are recorded but not used.
+    The distinct settings, standardised per column, are clustered by Ward's criterion. The number of clusters
+    is where the merging distance jumps most, among those with a mean silhouette above 0.5 and enough samples
+    in every cluster; none: one cluster. A new scan joins the nearest cluster centre, so a site that fit has
+    not seen needs no samples of its own. Site labels are recorded but not used.
 
     Parameters
     ----------
@@ -127,14 +130,18 @@ class AutoComBat(FeatureHarmonizer):
             return one
         tree = linkage(points, method="ward")
         tried = [self.n_clusters] if self.n_clusters else range(2, min(self.most_clusters, len(points)) + 1)
+        # Distance at which `number` clusters would become one less, minus that at which they arose.
+        heights = np.concatenate([[0.0], tree[:, 2]])
         best, score = one, 0.0
         for number in tried:
             labels = fcluster(tree, number, criterion="maxclust") - 1
             sizes = np.bincount(labels, weights=counts)
             if self.n_clusters is not None:
                 return np.asarray(labels, dtype=np.intp)
-            if sizes.min() >= self.smallest and (value := _silhouette(points, labels, counts)) > score:
-                best, score = np.asarray(labels, dtype=np.intp), value
+            jump = heights[-(number - 1)] - heights[-number]
+            clear = sizes.min() >= self.smallest and _silhouette(points, labels, counts) > _CLEAR
+            if clear and jump > score:
+                best, score = np.asarray(labels, dtype=np.intp), jump
         return best
 
 

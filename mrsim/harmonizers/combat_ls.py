@@ -41,6 +41,12 @@ class LocationScaleRegression:
         cls, groups: SiteGroups, covariates: Table, columns: Sequence[str], reference: int | None
     ) -> LocationScaleRegression:
         """Check the design; `reference` is the site whose spread all get, None for the weighted mean."""
+        single = groups.labels[groups.counts < 2]
+        if single.size:
+            raise ValueError(
+                f"site must have at least 2 samples each to estimate a spread; got 1 for {', '.join(single)}. "
+                "Leave those samples out, or use ComBat(mean_only=True)."
+            )
         regression = SiteRegression.prepare(groups.index, covariates, columns, groups.labels.size)
         weights = groups.counts / groups.counts.sum()
         if reference is not None:

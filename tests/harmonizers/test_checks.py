@@ -8,13 +8,23 @@ import pytest
 from sklearn.base import clone
 
 from mrsim.harmonizers import (
+    AutoComBat,
     Capabilities,
     ComBat,
+    ComBatGAM,
+    ComBatLS,
     ConformanceError,
+    CovBat,
     FeatureHarmonizer,
     GaussianBlur,
+    GMMComBat,
     ImageHarmonizer,
+    MMDShift,
+    NestedComBat,
     Nyul,
+    TravelingCorrection,
+    TravelingRegression,
+    TravelingSubjectGLM,
     WhiteStripe,
     check_harmonizer,
     harmonizer,
@@ -22,13 +32,31 @@ from mrsim.harmonizers import (
 )
 from mrsim.harmonizers.checks import CHECKS
 
-REGISTERED = [harmonizer(info.name) for info in list_harmonizers()]
+# Fewer sweeps than a study would use: the rules are the same for any number.
+QUICK = {"bayes-combat": {"draws": 20, "warmup": 10}}
+REGISTERED = [harmonizer(info.name, **QUICK.get(info.name, {})) for info in list_harmonizers()]
 VARIANTS = [
+    ComBat(unseen_site="raise"),
     ComBat(parametric=False),
     ComBat(mean_only=True),
     ComBat(empirical_bayes=False),
     ComBat(reference_site="north"),
     ComBat(constant_features="keep"),
+    ComBatGAM("age", n_basis=6),
+    ComBatGAM("age", n_basis=6, basis="thin_plate", penalty="reml"),
+    ComBatGAM(("age",), n_basis=6, penalty=1.0, reference_site="north"),
+    ComBatLS(mean_only=True),
+    CovBat(n_components=3),
+    CovBat(smooth="age", reference_site="north", explained=0.8),
+    GMMComBat("protect"),
+    NestedComBat("kernel", order="optimal"),
+    NestedComBat(["kernel", "vendor"], order="given"),
+    AutoComBat("echo_time", n_clusters=2),
+    MMDShift(reference_site="north", scale=False),
+    TravelingSubjectGLM("person", participants="random"),
+    TravelingSubjectGLM(ridge=1.0),
+    TravelingCorrection(reference_site="north"),
+    TravelingRegression(reference_site="north", slope="orthogonal"),
     WhiteStripe(contrast="T2w"),
     WhiteStripe(contrast="PDw", width=0.1),
     Nyul(percentile_step=20.0),
@@ -203,6 +231,104 @@ class TerseFeature(AliasingFeature):
         return super().transform(X, site=site, covariates=covariates).copy()
 
 
+class SiteMeans(FeatureHarmonizer):
+    """A sound table method in a few lines: every site gets the mean of all."""
+
+    capabilities = Capabilities(needs_site_labels=True, one_site_identity=True)
+
+    def _learn(self, X, sites, covariates, columns):
+        labels = np.unique(sites)
+        means = np.array([X[sites == label].mean(axis=0) for label in labels])
+        self.shift_ = means - X.mean(axis=0)
+
+    def _apply(self, X, sites, covariates):
+        return X - self.shift_[np.searchsorted(self.sites_, sites)]
+
+
+class FirstSiteFeature(SiteMeans):
+    """Takes the site of the first row as the reference."""
+
+    def _learn(self, X, sites, covariates, columns):
+        super()._learn(X, sites, covariates, columns)
+        self.shift_ = self.shift_ - self.shift_[np.searchsorted(np.unique(sites), sites[0])]
+
+
+class OneSiteFeature(SiteMeans):
+    """Promises to leave a single site alone, and standardises it."""
+
+    def _apply(self, X, sites, covariates):
+        return super()._apply(X, sites, covariates) * 1.01
+
+
+class UnitBoundFeature(SiteMeans):
+    """Adds a ridge in fixed units."""
+
+    def _learn(self, X, sites, covariates, columns):
+        super()._learn(X, sites, covariates, columns)
+        self.shift_ = self.shift_ / (1.0 + 0.1 / (np.abs(self.shift_) + 0.1))
+
+
+class ForgetfulFeature(SiteMeans):
+    """Keeps what it learned where no file looks for it."""
+
+    def _learn(self, X, sites, covariates, columns):
+        super()._learn(X, sites, covariates, columns)
+        self._hidden = self.shift_
+        self.shift_ = np.zeros_like(self.shift_)
+
+    def _apply(self, X, sites, covariates):
+        return X - getattr(self, "_hidden", self.shift_)[np.searchsorted(self.sites_, sites)]
+
+
+class LearningFromNewSites(SiteMeans):
+    """Handles a new site, and remembers it: the next transform is another one."""
+
+    capabilities = FEATURE
+
+    def _apply(self, X, sites, covariates):
+        if not set(sites) <= set(self.sites_):
+            self.shift_ = self.shift_ - self.shift_.mean(axis=0)
+            return X.copy()
+        return super()._apply(X, sites, covariates)
+
+
+class CollinearityBlindFeature(SiteMeans):
+    """Claims to keep covariates and takes one that is the site."""
+
+    capabilities = Capabilities(needs_site_labels=True, keeps_covariates=True)
+
+    def _learn(self, X, sites, covariates, columns):
+        design = np.column_stack([np.ones(len(X)), covariates])
+        self.coefficients_ = np.linalg.lstsq(design, X, rcond=None)[0]
+        super()._learn(X - design @ self.coefficients_, sites, covariates, columns)
+
+
+class DividingFeature(SiteMeans):
+    """Divides by a spread that may be zero, without looking."""
+
+    def _learn(self, X, sites, covariates, columns):
+        super()._learn(X, sites, covariates, columns)
+        self.sd_ = X.std(axis=0)
+
+    def _apply(self, X, sites, covariates):
+        with np.errstate(all="ignore"):
+            return super()._apply(X, sites, covariates) / self.sd_ * self.sd_
+
+
+class NanEatingFeature(SiteMeans):
+    """Fills missing values with zero in silence."""
+
+    def transform(self, X, *, site, covariates=None):
+        return super().transform(np.nan_to_num(X), site=site, covariates=covariates)
+
+
+class RoundingFeature(SiteMeans):
+    """Works in single precision."""
+
+    def transform(self, X, *, site, covariates=None):
+        return super().transform(X, site=site, covariates=covariates).astype(np.float32)
+
+
 BROKEN = [
     (LeakingImage, {"no_leakage"}),
     (SecretlyLeakingImage, {"no_leakage"}),
@@ -219,11 +345,21 @@ BROKEN = [
     (NanEater, {"nan_policy"}),
     (ChangingConstructor, {"parameters"}),
     (TerseFeature, {"unseen_site"}),
+    (FirstSiteFeature, {"sample_order"}),
+    (OneSiteFeature, {"one_site"}),
+    (UnitBoundFeature, {"units"}),
+    (ForgetfulFeature, {"save_load"}),
+    (LearningFromNewSites, {"unseen_site"}),
+    (CollinearityBlindFeature, {"errors"}),
+    (DividingFeature, {"errors"}),
+    (NanEatingFeature, {"nan_policy"}),
+    (RoundingFeature, {"geometry"}),
 ]
 
 
-def test_the_sound_example_conforms():
-    check_harmonizer(MeanScaler())
+@pytest.mark.parametrize("method", [MeanScaler(), SiteMeans()], ids=repr)
+def test_the_sound_examples_conform(method):
+    check_harmonizer(method)
 
 
 @pytest.mark.parametrize(("cls", "expected"), BROKEN, ids=[c.__name__ for c, _ in BROKEN])

@@ -90,7 +90,8 @@ def test_blocks_of_features_do_not_matter(data, monkeypatch):
     X, site, frame = data
     expected = ComBat().fit_transform(X, site=site, covariates=frame)
     monkeypatch.setattr(
-        "mrsim.harmonizers.location_scale.feature_blocks", lambda n, p: [slice(i, i + 2) for i in range(0, p, 2)]
+        "mrsim.harmonizers.location_scale.feature_blocks",
+        lambda n, p: [slice(i, i + 2) for i in range(0, p, 2)],
     )
     # Matrix products over other shapes may round differently in the last bits.
     np.testing.assert_allclose(ComBat().fit_transform(X, site=site, covariates=frame), expected, rtol=1e-13)

@@ -7,8 +7,10 @@ import pytest
 
 from mrsim.harmonizers import (
     ComBat,
+    CovBat,
     FeatureHarmonizer,
     HarmonizerFileError,
+    NestedComBat,
     NotFittedError,
     load_harmonizer,
     persistence,
@@ -130,3 +132,34 @@ def test_own_classes_and_unstorable_state(tmp_path):
     with pytest.raises(HarmonizerFileError, match="must be registered"):
         load_harmonizer(path)
     assert isinstance(load_harmonizer(path, classes=[Own]), Own)
+
+
+def test_harmonizers_inside_harmonizers(tmp_path):
+    """CovBat holds two ComBats, nested ComBat a list of them; the covariates keep their order."""
+    rng = np.random.default_rng(7)
+    X, site = rng.normal(size=(40, 6)), list("ab") * 20
+    columns = {
+        "weight": rng.normal(size=40),
+        "age": rng.normal(size=40),
+        "kernel": np.array(list("xxyy") * 10),
+    }
+    for method in (CovBat(n_components=3), NestedComBat(("kernel",))):
+        fitted = method.fit(X, site=site, covariates=columns)
+        loaded = load_harmonizer(save_harmonizer(tmp_path / "inner.json", fitted))
+        assert loaded.get_params() == fitted.get_params()
+        np.testing.assert_array_equal(
+            loaded.transform(X, site=site, covariates=columns),
+            fitted.transform(X, site=site, covariates=columns),
+        )
+    header = json.loads((tmp_path / "inner.json").read_text())
+    assert list(header["state"]["covariate_levels_"]) == ["weight", "age", "kernel"]
+
+
+def test_foreign_class_inside(tmp_path):
+    rng = np.random.default_rng(8)
+    fitted = CovBat(n_components=2).fit(rng.normal(size=(20, 4)), site=list("ab") * 10)
+    path = save_harmonizer(tmp_path / "h.json", fitted)
+    state = json.loads(path.read_text())["state"]
+    state["combat_"]["__harmonizer__"]["class"] = "os:system"
+    with pytest.raises(HarmonizerFileError, match="must be registered or in `classes`; got 'os:system'"):
+        load_harmonizer(edited(path, state=state))
