@@ -51,6 +51,8 @@ def test_population_curves_follow_the_law():
     spec = CohortSpec(n_subjects=3500, seed=2, age_range=(20, 90))
     people = sample_cohort(spec)
     for region in LAWS:
+        every = np.mean([math.log(p.volumes[region] / p.expected[region]) for p in people])
+        assert math.exp(every) == pytest.approx(1.0, abs=0.02), region  # four standard errors at least
         for low in range(20, 90, 10):
             group = [p for p in people if low <= p.age < low + 10]
             ratio = np.exp(np.mean([math.log(p.volumes[region] / p.expected[region]) for p in group]))
