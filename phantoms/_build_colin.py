@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ._build_brain import T1_CSF, T1_WM, Template
-from ._shapes import Array, ellipsoid, soft, tube
+from ._shapes import Array, Filling, ellipsoid, soft, tube
 from ._shells import head_distance, signed_distance
 
 T1_GM = 170.0
@@ -118,17 +118,12 @@ def real_shells(t: Template, icv: Array, image: Array, seen: Mask) -> dict[str, 
     surface = signed_distance(np.asarray(largest(head)), sigma=1.0)
     bone, air = _bone_and_air(t, icv, smooth, surface)
 
-    room = soft(surface)
-    layers: dict[str, Array] = {}
+    layers = Filling(soft(surface))
+    take = layers.take
 
-    def take(name: str, part: Array) -> None:
-        got = np.minimum(part, room)
-        layers[name] = np.asarray(layers.get(name, 0.0) + got, np.float32)
-        np.subtract(room, got, out=room)
-
-    room -= np.minimum(soft(icv), room)
+    layers.leave(soft(icv))
     take("skin", np.asarray(1.0 - soft(surface + 1.8), np.float32))
-    room -= np.minimum(air, room)
+    layers.leave(air)
     cord = tube(t, np.array([(0, -47, -66, 6.0), (0, -49, -72, 5.5), (0, -50, -140, 5.5)]))
     below = soft(np.asarray(t.z + 66.0, np.float32), 4.0)
     take("spinal_cord", soft(cord) * below)
@@ -141,8 +136,8 @@ def real_shells(t: Template, icv: Array, image: Array, seen: Mask) -> dict[str, 
     take("marrow", diploe)
     take("skull", np.asarray(bone - diploe, np.float32))
     take("fat", np.asarray(np.clip((smooth - 82.0) / 30.0, 0.0, 1.0), np.float32))
-    take("muscle", room.copy())
-    return layers
+    take("muscle", layers.room.copy())
+    return layers.parts
 
 
 def _bone_and_air(t: Template, icv: Array, image: Array, surface: Array) -> tuple[Array, Array]:

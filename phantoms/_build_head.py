@@ -14,9 +14,12 @@ from ._build_nuclei import nuclei, small_nuclei
 from ._shapes import Array
 from ._shells import signed_distance
 from ._vessels import vessels
+from .head_file import write_head_file
 
 DATA = Path(__file__).parent / "data"
 ICV_ML = 1525.0
+LEVELS = 255
+"""Steps of the packed fractions."""
 TARGETS_ML = {
     "gm": 537.0, "wm": 476.0, "cerebellar_gm": 116.0, "cerebellar_wm": 28.0, "thalamus": 16.3,
     "caudate": 8.0, "putamen": 10.6, "pallidum": 3.9, "hippocampus": 9.2, "amygdala": 3.9, "accumbens": 1.0,
@@ -120,8 +123,29 @@ def quantise(parts: Mapping[str, Array], levels: int = 255) -> dict[str, NDArray
     return out
 
 
-def report(parts: Mapping[str, NDArray[np.uint8]], levels: int, scale: float, path: Path) -> None:
-    """Print volumes and size."""
-    for name, values in parts.items():
-        print(f"{name:20s} {values.sum(dtype=np.float64) / levels * scale**3 / 1e3:9.2f} mL")
+def save(
+    path: Path, parts: Mapping[str, Array], scale: float, lower: tuple[int, int, int], origin: str
+) -> None:
+    """Round, write and report a head.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    parts : dict
+        Fraction per tissue.
+    scale : float
+        Head millimetres per millimetre of the built grid.
+    lower : tuple of int
+        First voxel centre of the built grid [mm].
+    origin : str
+        What it was derived from.
+    """
+    codes = quantise(parts, LEVELS)
+    affine = np.diag([scale * 1e-3] * 3 + [1.0])
+    affine[:3, 3] = np.asarray(lower) * scale * 1e-3
+    notice = (DATA / "NOTICE-MNI.txt").read_text(encoding="utf-8")
+    write_head_file(path, codes, affine=affine, levels=LEVELS, notice=notice, origin=origin)
+    for name, values in codes.items():
+        print(f"{name:20s} {values.sum(dtype=np.float64) / LEVELS * scale**3 / 1e3:9.2f} mL")
     print(f"linear scale {scale:.4f}, {path.stat().st_size / 1e6:.2f} MB")

@@ -64,3 +64,27 @@ def smooth_union(a: Array, b: Array, radius: float) -> Array:
     """Union of two signed distances with a rounded joint."""
     h = np.clip(0.5 + 0.5 * (b - a) / radius, 0.0, 1.0)
     return np.asarray(b * (1.0 - h) + a * h - radius * h * (1.0 - h), np.float32)
+
+
+class Filling:
+    """Fractions of a grid that take their room one after another.
+
+    Parameters
+    ----------
+    room : ndarray
+        What is free in each voxel at first, 0..1.
+    """
+
+    def __init__(self, room: Array) -> None:
+        self.room = room
+        self.parts: dict[str, Array] = {}
+
+    def take(self, name: str, part: Array) -> None:
+        """Give a tissue as much of `part` as is still free."""
+        got = np.minimum(part, self.room)
+        self.parts[name] = np.asarray(self.parts.get(name, 0.0) + got, np.float32)
+        np.subtract(self.room, got, out=self.room)
+
+    def leave(self, part: Array) -> None:
+        """Keep room free of everything that follows."""
+        np.subtract(self.room, np.minimum(part, self.room), out=self.room)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ._shapes import Array, Grid, ellipsoid, smooth_union, soft, tube
+from ._shapes import Array, Filling, Grid, ellipsoid, smooth_union, soft, tube
 
 RIM, INNER, DIPLOE, OUTER, FAT, SKIN = 2.0, 1.5, 3.0, 1.5, 4.5, 2.0
 VARIATION = 0.25
@@ -100,17 +100,12 @@ def shells(t: Grid, icv: Array, rng: np.random.Generator) -> dict[str, Array]:
     jaw = np.maximum(ellipsoid(t, (0, 32, -92), (44, 40, 18)), -ellipsoid(t, (0, 26, -92), (35, 37, 28)))
     eyes = ellipsoid(t, (32, 66, -36), (12, 12, 12))
 
-    room = fill(head)
-    layers: dict[str, Array] = {}
+    layers = Filling(fill(head))
+    take = layers.take
 
-    def take(name: str, part: Array) -> None:
-        got = np.minimum(part, room)
-        layers[name] = np.asarray(layers.get(name, 0.0) + got, np.float32)
-        np.subtract(room, got, out=room)
-
-    room -= np.minimum(fill(icv), room)
+    layers.leave(fill(icv))
     # The cavities keep a thin plate of bone to the brain.
-    room -= np.minimum(fill(np.asarray(np.maximum(air_cavities(t), 2.0 - icv), np.float32)), room)
+    layers.leave(fill(np.asarray(np.maximum(air_cavities(t), 2.0 - icv), np.float32)))
     below = soft(np.asarray(t.z + 66.0, np.float32), 4.0 * t.width)
     take("spinal_cord", fill(cord) * below)
     take("extracranial_fluid", fill(canal) * below)
@@ -129,5 +124,5 @@ def shells(t: Grid, icv: Array, rng: np.random.Generator) -> dict[str, Array]:
     orbit = fill(ellipsoid(t, (30, 58, -36), (19, 22, 18)))
     cheeks = fill(ellipsoid(t, (45, 45, -75), (14, 18, 18)))
     take("fat", np.asarray(np.maximum(np.maximum(1.0 - deep, orbit), cheeks), np.float32))
-    take("muscle", room.copy())
-    return layers
+    take("muscle", layers.room.copy())
+    return layers.parts

@@ -18,15 +18,13 @@ from scipy import ndimage
 from . import _shells as shell
 from ._build_brain import Template
 from ._build_colin import Mask, brain_mask, real_shells, segment
-from ._build_head import DATA, ICV_ML, TARGETS_ML, brain_parts, quantise, report, with_shells
+from ._build_head import DATA, ICV_ML, TARGETS_ML, brain_parts, save, with_shells
 from ._shapes import Array, soft
-from .head_file import write_head_file
 
 HEAD_FILE = DATA / "colin27_head.h5"
 LOWER, UPPER = (-94, -130, -104), (94, 104, 112)
 """First and last voxel centre of the built grid [mm]."""
 SEED = 27
-LEVELS = 255
 CHECKSUMS = {
     "ch2.nii.gz": "a009051127f64dc3dd554d5f5b589870ea72106d9642c21b4e7093e478cfc309",
     "gm": "97a5ca69bd24db37a9cb7b32525e1733a209af904129bf1cd36da06d24243bed",
@@ -115,13 +113,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HEAD_FILE)
     args = parser.parse_args()
     parts, scale = build(*load(args.ch2, args.source))
-    packed = quantise(parts, LEVELS)
-    affine = np.diag([scale * 1e-3] * 3 + [1.0])
-    affine[:3, 3] = np.asarray(LOWER) * scale * 1e-3
-    origin = "derived from Colin27 (ch2.nii.gz of Debian mricron-data 1.2.20211006+dfsg-4); see notice"
-    notice = (DATA / "NOTICE-MNI.txt").read_text(encoding="utf-8")
-    write_head_file(args.out, packed, affine=affine, levels=LEVELS, notice=notice, origin=origin)
-    report(packed, LEVELS, scale, args.out)
+    save(
+        args.out,
+        parts,
+        scale,
+        LOWER,
+        "derived from Colin27 (ch2.nii.gz of Debian mricron-data 1.2.20211006+dfsg-4); see notice",
+    )
 
 
 if __name__ == "__main__":

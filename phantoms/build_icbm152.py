@@ -16,12 +16,10 @@ from scipy import ndimage
 from . import _build_brain as brain
 from . import _shells as shell
 from ._build_brain import Template
-from ._build_head import DATA, ICV_ML, TARGETS_ML, brain_parts, quantise, report, with_shells
+from ._build_head import DATA, ICV_ML, TARGETS_ML, brain_parts, save, with_shells
 from ._shapes import Array, soft
-from .head_file import write_head_file
 
 HEAD_FILE = DATA / "icbm152_head.h5"
-LEVELS = 255
 LOWER, UPPER = (-92, -128, -112), (92, 118, 100)
 """First and last voxel centre of the built grid [mm]."""
 SEED = 152
@@ -78,13 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HEAD_FILE)
     args = parser.parse_args()
     parts, scale = build(load_template(args.source))
-    packed = quantise(parts, LEVELS)
-    affine = np.diag([scale * 1e-3] * 3 + [1.0])
-    affine[:3, 3] = np.asarray(LOWER) * scale * 1e-3
-    origin = "derived from ICBM 152 nonlinear symmetric 2009a; see notice"
-    notice = (DATA / "NOTICE-MNI.txt").read_text(encoding="utf-8")
-    write_head_file(args.out, packed, affine=affine, levels=LEVELS, notice=notice, origin=origin)
-    report(packed, LEVELS, scale, args.out)
+    save(args.out, parts, scale, LOWER, "derived from ICBM 152 nonlinear symmetric 2009a; see notice")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._shapes import Array, Grid, ellipsoid, smooth_union, soft, tube
+from ._build_head import with_shells
+from ._shapes import Array, Filling, Grid, ellipsoid, smooth_union, soft, tube
 from ._shells import shells, smooth_field
 from ._vessels import vessels
 from .head import REGIONS, intracranial_volume, left_of, region_labels, region_volumes
@@ -111,8 +112,6 @@ def _paint(
     t: Grid, fold_rng: np.random.Generator, shell_rng: np.random.Generator, folding: float
 ) -> dict[str, Array]:
     """Fill the head from the deepest structures to the skin; each takes what room is left."""
-    from ._build_head import TISSUES
-
     cerebellum = smooth_union(
         _round(t, (24, -62, -36), (28, 27, 21)), _round(t, (0, -62, -30), (11, 22, 22)), 8.0
     )
@@ -123,34 +122,24 @@ def _paint(
     icv = smooth_union(smooth_union(whole, cerebellum, 18.0), stem, 12.0) - 2.2
     icv = np.asarray(icv, np.float32)
 
-    room = soft(icv, t.width)
-    parts = {name: np.zeros_like(room) for name in TISSUES}
-
-    def take(name: str, distance: Array) -> None:
-        got = np.minimum(soft(distance, t.width), room)
-        parts[name] += got
-        np.subtract(room, got, out=room)
-
-    for name, distance in _nuclei(t, stem).items():
-        take(name, distance)
-    take("ventricular_csf", _ventricles(t))
-    take("brainstem", stem)
-    folia = _folia(t, cerebellum)
-    take("cerebellar_wm", np.asarray(FOLIUM / SCALE - folia, np.float32))
-    take("cerebellar_gm", -folia)
+    brain = Filling(soft(icv, t.width))
     thickness = THICKNESS / SCALE
-    take("wm", np.asarray(thickness - cerebrum, np.float32))
-    take("gm", -cerebrum)
+    folia = _folia(t, cerebellum)
+    distances = {
+        **_nuclei(t, stem),
+        "ventricular_csf": _ventricles(t),
+        "brainstem": stem,
+        "cerebellar_wm": np.asarray(FOLIUM / SCALE - folia, np.float32),
+        "cerebellar_gm": -folia,
+        "wm": np.asarray(thickness - cerebrum, np.float32),
+        "gm": -cerebrum,
+    }
+    for name, distance in distances.items():
+        brain.take(name, soft(distance, t.width))
     for name, blood in vessels(t, icv, None).items():
-        got = np.minimum(blood, room)
-        parts[name] += got
-        np.subtract(room, got, out=room)
-    parts["csf"] += room
-    filled = np.add.reduce(list(parts.values()))
-    for name, layer in shells(t, icv, shell_rng).items():
-        got = np.minimum(layer, np.clip(1.0 - filled, 0.0, 1.0))
-        parts[name] += got
-        filled += got
+        brain.take(name, blood)
+    brain.take("csf", brain.room.copy())
+    parts = with_shells(brain.parts, shells(t, icv, shell_rng))
     return {k: np.clip(v, 0.0, 1.0) for k, v in parts.items()}
 
 
