@@ -63,23 +63,5 @@ class ComBat(LocationScaleHarmonizer):
         needs_site_labels=True, handles_unseen_site=True, keeps_covariates=True, one_site_identity=True
     )
 
-    def __init__(
-        self,
-        parametric: bool = True,
-        mean_only: bool = False,
-        empirical_bayes: bool = True,
-        reference_site: str | None = None,
-        constant_features: str = "raise",
-        unseen_site: str = "estimate",
-    ) -> None:
-        super().__init__(
-            parametric=parametric,
-            mean_only=mean_only,
-            empirical_bayes=empirical_bayes,
-            reference_site=reference_site,
-            constant_features=constant_features,
-            unseen_site=unseen_site,
-        )
-
     def _mean_model(self, groups: SiteGroups, covariates: Table, columns: list[str]) -> MeanModel:
         return SiteRegression.prepare(groups.index, covariates, columns, groups.labels.size)

@@ -44,8 +44,8 @@ class LocationScaleRegression:
         single = groups.labels[groups.counts < 2]
         if single.size:
             raise ValueError(
-                f"site must have at least 2 samples each to estimate a spread; got 1 for {', '.join(single)}. "
-                "Leave those samples out, or use ComBat(mean_only=True)."
+                "site must have at least 2 samples each to estimate a spread; got 1 for "
+                f"{', '.join(single)}. Leave those samples out, or use ComBat(mean_only=True)."
             )
         regression = SiteRegression.prepare(groups.index, covariates, columns, groups.labels.size)
         weights = groups.counts / groups.counts.sum()
@@ -125,24 +125,6 @@ class ComBatLS(LocationScaleHarmonizer):
     capabilities: ClassVar[Capabilities] = Capabilities(
         needs_site_labels=True, handles_unseen_site=True, keeps_covariates=True, one_site_identity=True
     )
-
-    def __init__(
-        self,
-        parametric: bool = True,
-        mean_only: bool = False,
-        empirical_bayes: bool = True,
-        reference_site: str | None = None,
-        constant_features: str = "raise",
-        unseen_site: str = "estimate",
-    ) -> None:
-        super().__init__(
-            parametric=parametric,
-            mean_only=mean_only,
-            empirical_bayes=empirical_bayes,
-            reference_site=reference_site,
-            constant_features=constant_features,
-            unseen_site=unseen_site,
-        )
 
     def _mean_model(self, groups: SiteGroups, covariates: Table, columns: list[str]) -> MeanModel:
         self.covariate_mean_ = covariates.mean(axis=0)

@@ -30,8 +30,8 @@ class CovBat(FeatureHarmonizer):
         Smallest share of the residuals' variance that the adjusted components carry; it picks K.
     n_components
         K itself; takes the place of `explained`.
-    smooth
-        Covariates with a smooth effect, as in :class:`ComBatGAM`; None: all linear.
+    smooth, basis
+        Covariates with a smooth effect and its basis, as in :class:`ComBatGAM`; None: all linear.
     parametric, mean_only, empirical_bayes, reference_site, unseen_site
         See :class:`ComBat`; for the first step.
 
@@ -50,6 +50,7 @@ class CovBat(FeatureHarmonizer):
         explained: float = 0.95,
         n_components: int | None = None,
         smooth: str | Sequence[str] | None = None,
+        basis: str = "bspline",
         parametric: bool = True,
         mean_only: bool = False,
         empirical_bayes: bool = True,
@@ -59,6 +60,7 @@ class CovBat(FeatureHarmonizer):
         self.explained = explained
         self.n_components = n_components
         self.smooth = smooth
+        self.basis = basis
         self.parametric = parametric
         self.mean_only = mean_only
         self.empirical_bayes = empirical_bayes
@@ -67,7 +69,7 @@ class CovBat(FeatureHarmonizer):
 
     def _learn(self, X: Table, sites: NDArray[np.str_], covariates: Table, columns: list[str]) -> None:
         options = {"reference_site": self.reference_site, "unseen_site": self.unseen_site}
-        first = ComBat() if self.smooth is None else ComBatGAM(smooth=self.smooth)
+        first = ComBat() if self.smooth is None else ComBatGAM(smooth=self.smooth, basis=self.basis)
         first.set_params(
             parametric=self.parametric,
             mean_only=self.mean_only,

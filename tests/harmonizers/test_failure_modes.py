@@ -1,8 +1,8 @@
 """Known failure modes as measured in the reference page: 100 repeats, scored against the planted truth.
 
 The page's numbers come from another implementation and other draws, so they are met within Monte Carlo
-error, about three standard errors of the difference of two means over 100 repeats: 0.02 for RMSE at small n, 0.03 for
-error rates over 20 features, 0.045 over 10 (features share factors, so they err together).
+error, about three standard errors of the difference of two means over 100 repeats: 0.02 for RMSE at small n,
+0.03 for error rates over 20 features, 0.045 over 10 (features share factors, so they err together).
 """
 
 import numpy as np

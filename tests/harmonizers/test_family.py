@@ -298,7 +298,7 @@ def test_subjects_are_not_taken_for_sites(method):
 
 
 def test_without_subject_variance_the_mixed_model_is_regression():
-    """Subjects that differ less than chance: the intercept's variance is 0, as restricted likelihood allows."""
+    """Subjects that differ less than by chance: the intercept's variance is 0."""
     rng = np.random.default_rng(2)
     subject = np.repeat(np.arange(20), 2)
     site = np.array(list("ab"))[rng.integers(0, 2, 40)]

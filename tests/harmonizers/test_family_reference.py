@@ -51,6 +51,7 @@ CASES = [
     # mgcv stops its search for the penalty at a relative change near 1e-7.
     ("r/comfam_gam_default.csv", ComBatGAM("age", basis="thin_plate"), 1e-5),
     ("r/comfam_gam_reml.csv", ComBatGAM("age", basis="thin_plate", penalty="reml"), 1e-5),
+    ("r/covfam_gam_p95.csv", CovBat(n_components=16, smooth="age", basis="thin_plate"), 1e-5),
     ("r/relief_cov.csv", Relief(), 1e-6),
 ]
 
