@@ -94,7 +94,9 @@ class PlacedDiffusion:
         """
         return replace(self, rotation=np.asarray(rotation, float) @ self.rotation)
 
-    def at(self, tissue: int, where: np.ndarray) -> VoxelDiffusion:
+    def at(
+        self, tissue: int, where: np.ndarray, *, matrices: tuple[np.ndarray, ...] | None = None
+    ) -> VoxelDiffusion:
         """Diffusion of one tissue in some voxels.
 
         Parameters
@@ -103,6 +105,8 @@ class PlacedDiffusion:
             Its number.
         where : int array (m,)
             Flat (C order) numbers of voxels on the grid (phase, slice, read).
+        matrices : tuple of arrays, optional
+            As of `matrices`, where several tissues share them.
         """
         name = self.tissues[tissue]
         modelled = self.model if self.model is not None and name in self.model.tissues else None
@@ -117,7 +121,9 @@ class PlacedDiffusion:
             for first, points in zip(range(0, where.size, _CHUNK), self._head_points(where), strict=True):
                 number[first : first + _CHUNK] = modelled.cells(points)
             cells, index = np.unique(number, return_inverse=True)
-        return VoxelDiffusion(owner=self, tables=tables, cells=cells, index=index, where=where)
+        return VoxelDiffusion(
+            owner=self, tables=tables, cells=cells, index=index, where=where, known=matrices
+        )
 
     def _logical(self, where: np.ndarray) -> Iterator[np.ndarray]:
         grid = self.placed.grid
@@ -145,7 +151,8 @@ class PlacedDiffusion:
 class VoxelDiffusion:
     """Diffusion of one tissue in some voxels of a `PlacedDiffusion`, ready for b-tensors.
 
-    cells : (k,) different cells of the model that the voxels lie in;  index : (m,) which of them a voxel has.
+    cells : (k,) different cells of the model that the voxels lie in;  index : (m,) which of them a voxel has;
+    known : chunks of the voxels' matrices, where they are at hand.
     """
 
     owner: PlacedDiffusion
@@ -153,6 +160,7 @@ class VoxelDiffusion:
     cells: np.ndarray
     index: np.ndarray
     where: np.ndarray
+    known: tuple[np.ndarray, ...] | None = None
 
     @property
     def uniform(self) -> bool:
@@ -192,7 +200,7 @@ class VoxelDiffusion:
         tensors = _checked(b)
         out = np.empty((self.where.size, len(tensors)), np.float32)
         first = 0
-        for matrices in self.owner.matrices(self.where):
+        for matrices in self.known or self.owner.matrices(self.where):
             part = slice(first, first + len(matrices))
             attenuate(tensors, matrices, self.cells[self.index[part]], self.tables, out[part])
             first += len(matrices)

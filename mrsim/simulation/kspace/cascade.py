@@ -225,7 +225,7 @@ def _root_mean(energy: np.ndarray, axis: int) -> np.ndarray:
     """Root mean energy of the lines with a readout along an axis; that of all lines where there is none."""
     count = np.count_nonzero(energy, axis=axis)
     mean = energy.sum(axis=axis) / np.maximum(count, 1)
-    return np.sqrt(np.where(count > 0, mean, mean[count > 0].mean()))
+    return np.asarray(np.sqrt(np.where(count > 0, mean, mean[count > 0].mean())))
 
 
 def _cheapest(

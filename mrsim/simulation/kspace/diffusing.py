@@ -20,6 +20,8 @@ from .train import Timeline
 
 _SHORT_TRAIN = 3
 """Refocusing pulses after an excitation up to which the echo path is all that is heard."""
+_KEPT = 8_000_000
+"""Voxels up to which the matrices of nonlinear gradients are kept for all tissues (72 bytes each)."""
 _SAME = 3e-3
 """Difference of attenuations below which b-tensors count as one (the readout's own part along a train)."""
 
@@ -36,6 +38,7 @@ class Weighting:
     b: np.ndarray
     diffusion: PlacedDiffusion
     _voxels: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    _kept: dict[tuple[object, ...], tuple[np.ndarray, ...]] = field(default_factory=dict)
 
     @classmethod
     def along(cls, sequence: Sequence, line: Timeline, diffusion: PlacedDiffusion) -> Weighting | None:
@@ -78,5 +81,15 @@ class Weighting:
             shape = self.diffusion.placed.grid.array_shape
             axes = np.meshgrid(*(np.arange(s.start, s.stop) for s in part), indexing="ij")
             where = np.ravel_multi_index([a.reshape(-1) for a in axes], shape)
-            self._voxels[key] = self.diffusion.at(tissue, where)
+            self._voxels[key] = self.diffusion.at(tissue, where, matrices=self._matrices_of(key[1:], where))
         return self._voxels[key]
+
+    def _matrices_of(self, window: tuple[object, ...], where: np.ndarray) -> tuple[np.ndarray, ...] | None:
+        """Matrices of a window's voxels, the last window's kept: they are the same for all tissues."""
+        if where.size > _KEPT:
+            return None
+        if window not in self._kept:
+            self._kept.clear()
+            self._voxels.clear()
+            self._kept[window] = tuple(self.diffusion.matrices(where))
+        return self._kept[window]

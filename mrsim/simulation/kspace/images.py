@@ -8,16 +8,16 @@ import numpy as np
 from numba import njit
 
 from .groups import Group
-from .lookup import add_entry, locate, outside
+from .lookup import add_entry, outside, weigh, weights_of
 from .modulation import Course, HistoryBasis, Modulation
 from .spins import Species, Window
 from .table import Table
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _reached(at: float, low: float, step: float, size: int, box: np.ndarray) -> float:
+def _reached(at: float, grid: np.ndarray, box: np.ndarray) -> float:
     """Share of a voxel that pulses reach: 0 beyond their profile; of an ideal one what lies inside."""
-    if outside(at, low, step, size):
+    if outside(at, grid):
         return 0.0
     if box[2] <= 0.0:
         return 1.0
@@ -53,37 +53,38 @@ def _mix(total: np.ndarray, mixing: np.ndarray, out: np.ndarray, x: int) -> None
 def _images(
     fractions: np.ndarray, tissue: np.ndarray, b1: np.ndarray, df: np.ndarray, place: np.ndarray,
     maps: np.ndarray, moved: np.ndarray, box: np.ndarray, attenuation: np.ndarray, which: np.ndarray,
-    waves: np.ndarray, wave_of: np.ndarray, values: np.ndarray, axes: np.ndarray, readout: np.ndarray,
-    decay: np.ndarray, tau: np.ndarray, maps_at: np.ndarray, mixing: np.ndarray, out: np.ndarray,
-    start: int, stop: int,
+    waves: np.ndarray, wave_of: np.ndarray, values: np.ndarray, order: np.ndarray, rows_b1: np.ndarray,
+    rows_df: np.ndarray, rows_place: np.ndarray, grids: np.ndarray, readout: np.ndarray, decay: np.ndarray,
+    tau: np.ndarray, maps_at: np.ndarray, mixing: np.ndarray, out: np.ndarray, start: int, stop: int,
 ) -> None:  # fmt: skip
     """Write ``out[q, x] = sum_s mixing[q, s] M(s; x)``, the object at the skeleton's instants mixed.
 
     tissue : (S,) fraction map of each species;  maps : (7, N) of the deviations, or none;  moved : (S, 2)
     slope's inverse and shift of the place;  box : (3,) low, high, width of an ideal profile, or width 0;
     attenuation : (A, N), row ``which[S]`` of a species or -1;  waves : (W, N), row ``wave_of[S]`` or -1;
-    values : table (S, B1, df, place, R);  readout : (m,) entry of each instant;  decay : (S, m) with PD;
-    tau : (m,) [s];  maps_at : (m, 7);  start, stop : range of voxels x.
+    values, order, rows, grids : as of `Table`;  readout : (m,) entry of each instant;
+    decay : (S, m) with PD;  tau : (m,) [s];  maps_at : (m, 7);  start, stop : range of voxels x.
     """
     total = np.empty(tau.size, np.complex64)
     entry = np.empty(values.shape[4], np.complex64)
+    w_b1, w_df, w_place = weights_of(values)
     for x in range(start, stop):
         total[:] = 0.0
         heard = False
-        i, fi = locate(b1[x], axes[0, 0], axes[0, 1], values.shape[1])
-        j, fj = locate(df[x], axes[1, 0], axes[1, 1], values.shape[2])
+        i, n_i = weigh(b1[x], grids[0], rows_b1, 0, w_b1)
+        j, n_j = weigh(df[x], grids[1], rows_df, 0, w_df)
         for s in range(tissue.size):
             if fractions[tissue[s], x] <= 0.0:
                 continue
             at = place[x] + df[x] * moved[s, 0] + moved[s, 1]
-            f = fractions[tissue[s], x] * _reached(at, axes[2, 0], axes[2, 1], values.shape[3], box)
+            f = fractions[tissue[s], x] * _reached(at, grids[2], box)
             if f <= 0.0:
                 continue
             if which[s] >= 0:
                 f *= attenuation[which[s], x]
-            k, fk = locate(at, axes[2, 0], axes[2, 1], values.shape[3])
+            k, n_k = weigh(at, grids[2], rows_place, order[s], w_place)
             entry[:] = 0.0
-            add_entry(values[s], i, fi, j, fj, k, fk, f, entry)
+            add_entry(values[s], i, n_i, w_b1, j, n_j, w_df, k, n_k, w_place, f, entry)
             wave = waves[wave_of[s], x] if wave_of[s] >= 0 else np.complex64(1.0)
             for n in range(tau.size):
                 total[n] += wave * decay[s, n] * entry[readout[n]]
@@ -125,7 +126,6 @@ def form_images(
     moved = np.zeros((species.size, 2), np.float32)
     if slope:
         moved[:, 0], moved[:, 1] = 1.0 / slope, species.shift / slope
-    a = table.axes
     orders = list(window.waves)
     waves = np.stack([window.waves[o] for o in orders]) if orders else np.zeros((0, 0), np.complex64)
     wave_of = np.array([orders.index(int(o)) if o in window.waves else -1 for o in species.order])
@@ -135,7 +135,7 @@ def form_images(
         np.array([*box, window.width] if box else [0.0, 0.0, 0.0], np.float32),
         np.zeros((0, 0), np.float32) if attenuation is None else attenuation,
         np.full(species.size, -1) if which is None else which, waves, wave_of,
-        table.values, np.array([[x.low, x.step] for x in (a.b1, a.df, a.place)], np.float32), found.readout,
+        table.values, table.order, *table.rows, table.grids, found.readout,
         decay.astype(np.complex64), group.tau[at], instant_deviations, found.solve.astype(np.complex64), out,
     )  # fmt: skip
     if threads == 1:

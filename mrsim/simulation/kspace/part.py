@@ -96,8 +96,7 @@ class Part:
     ) -> None:  # fmt: skip
         """Form the images and transform them for all coils."""
         column = np.searchsorted(wanted, self.pulse[basis.chosen])
-        values = table.values[..., column] * self.phase[basis.chosen].astype(np.complex64)
-        own = Table(values=np.ascontiguousarray(values), axes=table.axes)
+        own = table.some(column, self.phase[basis.chosen])
         slope = self.heard.slope
         aim = _SAFETY * self.scan.options.tolerance
         found = build_modulation(
@@ -125,7 +124,7 @@ class Part:
             **extra,
         )
         self._transform(images, found, receiver, data)
-        report["error"] = max(report["error"], found.error)
+        report["error"] = max(report["error"], float(np.hypot(found.error, table.error)))
         report["history_rank"] = max(report["history_rank"], float(basis.curves.shape[1]))
         report["transforms_per_coil"] += found.terms
 

@@ -108,9 +108,11 @@ def _pulse_maps(
     for i in range(n_bins):
         m[:] = 0.0
         m[0, 0] = m[1, 1] = m[2, 2] = 1.0
+        last, e1, e2 = -1.0, 1.0, 1.0
         for s in range(b1.size):
             h = dt[s]
-            e1, e2 = math.exp(-0.5 * h * r1[i]), math.exp(-0.5 * h * r2[i])
+            if h != last:
+                e1, e2, last = math.exp(-0.5 * h * r1[i]), math.exp(-0.5 * h * r2[i]), h
             wx = _TWO_PI * b1[s].real * scale[i]
             wy = _TWO_PI * b1[s].imag * scale[i]
             wz = _TWO_PI * (shift[i] + slope[s] * position[i])

@@ -212,7 +212,7 @@ def _spin_table(scan: Scan, heard: SliceClass, window: Window, species: Species)
         window, heard, played, b1_nodes=options.b1_nodes, period=period, profile=options.slice_profile,
         wave=float(line.unit @ direction), tolerance=min(0.2 * options.tolerance, 5e-3),
     )  # fmt: skip
-    return SpinTable(played, species, heard, axes)
+    return SpinTable(played, species, heard, axes, 0.3 * options.tolerance)
 
 
 def _longitudinal(line: Timeline) -> frozenset[int]:

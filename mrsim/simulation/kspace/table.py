@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .axes import Axes
 from .histories import Played
 from .pulses import Bins
+from .skeleton import skeleton_of
 from .slices import SliceClass
 from .spins import Species
 
@@ -16,14 +17,37 @@ _DIRECT = 400
 """Table entries up to which all histories are recorded whole; of more, a random sample of them."""
 _SAMPLE = 256
 _BALANCED_SAMPLE = 1024
+_ALL = 6000
+"""Entries up to which all are played; of more, those of a skeleton."""
+_SPREAD = 16_000_000
+"""Numbers of a table up to which axes are spread to their fine grids."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """Signal after some pulses for all spins of a class: values (S, B1, df, place, pulses) complex64."""
+    """Signal after some pulses for all spins of a class, values (S, B1, df, place, pulses) complex64.
+
+    An axis is spread to its fine grid, or compact: ``rows`` (orders, fine, n) then tell the weights of the
+    table's n entries at each point of the fine grid; (0, 0, 0) where it is spread.  order : (S,) its number;
+    error : relative, of entries that are not played themselves.
+    """
 
     values: np.ndarray
     axes: Axes
+    order: np.ndarray
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    error: float = 0.0
+
+    def some(self, columns: np.ndarray, factor: np.ndarray) -> Table:
+        """Table of some pulses, each with a factor."""
+        values = np.ascontiguousarray(self.values[..., columns] * factor.astype(np.complex64))
+        return Table(values=values, axes=self.axes, order=self.order, rows=self.rows, error=self.error)
+
+    @property
+    def grids(self) -> np.ndarray:
+        """Low end, step and size of each axis's fine grid, float32 (3, 3)."""
+        a = self.axes
+        return np.array([[x.low, x.step, x.size] for x in (a.b1, a.df, a.place)], np.float32)
 
 
 class SpinTable:
@@ -36,28 +60,34 @@ class SpinTable:
     species : Species
     heard : SliceClass
     axes : Axes
+    tolerance : float
+        Relative error that entries which are not played may have.
     """
 
-    def __init__(self, played: Played, species: Species, heard: SliceClass, axes: Axes) -> None:
+    def __init__(
+        self, played: Played, species: Species, heard: SliceClass, axes: Axes, tolerance: float
+    ) -> None:
         self._played, self.species, self._heard, self.axes = played, species, heard, axes
+        self._tolerance = tolerance
         self._kinds = np.unique(species.tissue)
         self._row = np.searchsorted(self._kinds, species.tissue)
         self._orders = tuple(dict.fromkeys(species.order.tolist()))
-        self.bins = self._bins()
+        self._sizes = (self._kinds.size, axes.b1.nodes.size, axes.df.nodes.size, axes.place.nodes.size)
         rng = np.random.default_rng(0)  # which nodes stand for all; the result stays within the tolerance
-        total, count = self.bins.size, _BALANCED_SAMPLE if axes.balanced else _SAMPLE
-        self._whole = total <= _DIRECT
-        self.sample = (
-            np.arange(total) if self._whole else np.sort(rng.choice(total, min(total, count), replace=False))
-        )
+        total, count = int(np.prod(self._sizes)), _BALANCED_SAMPLE if axes.balanced else _SAMPLE
+        self._total, self._whole = total, total <= _DIRECT
+        if self._whole or total <= count:
+            self.sample = np.arange(total)
+        else:
+            self.sample = np.sort(rng.choice(total, count, replace=False))
         self._recorded: dict[bytes, np.ndarray] = {}
 
-    def _bins(self) -> Bins:
-        """Return one bin per tissue and node, tissue slowest, place fastest."""
+    def _bins(self, at: np.ndarray) -> Bins:
+        """Bins of the entries with indices (4, n): tissue, B1+, off-resonance, place."""
         first = np.array([int(np.flatnonzero(self._row == k)[0]) for k in range(self._kinds.size)])
         a, s, heard = self.axes, self.species, self._heard
-        mesh = np.meshgrid(first, a.b1.nodes, a.df.nodes, a.place.nodes, indexing="ij")
-        kind, b1, df, place = (m.reshape(-1) for m in mesh)
+        kind = first[at[0]]
+        b1, df, place = (axis.nodes[i] for axis, i in zip((a.b1, a.df, a.place), at[1:], strict=True))
         shift = df + s.shift[kind]
         position = np.zeros(kind.size)
         if heard.spacing or heard.slope:
@@ -72,41 +102,47 @@ class SpinTable:
 
     def sampled(self, after: np.ndarray) -> np.ndarray:
         """Histories of the sampled bins after many pulses, (orders, pulses, sample)."""
-        some = Bins(**{n: getattr(self.bins, n)[self.sample] for n in self.bins.__dataclass_fields__})
-        found = self._signals(some, after)
+        found = self._signals(np.stack(np.unravel_index(self.sample, self._sizes)), after)
         if self._whole:
             self._recorded = {b"after": after, b"found": found}
         return found
 
-    def _signals(self, bins: Bins, after: np.ndarray) -> np.ndarray:
+    def _signals(self, at: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Signals of all orders (orders, pulses, bins), the turn of each order's own path taken out."""
-        found = self._played.signals(bins, after, self._orders)
+        found = self._played.signals(self._bins(at), after, self._orders)
         return found if found.ndim == 3 else found[None]
 
     def table(self, after: np.ndarray) -> Table:
         """Table of the signal after few pulses."""
-        if self._recorded:
-            rows = np.searchsorted(self._recorded[b"after"], after)
-            values = self._recorded[b"found"][:, rows]
-        else:
-            values = self._signals(self.bins, after)
+        nodes, matrices, error = self._nodes(after)
         a = self.axes
-        shape = (len(self._orders), self._kinds.size, a.b1.nodes.size, a.df.nodes.size, a.place.nodes.size)
-        nodes = np.moveaxis(values.reshape(len(self._orders), len(after), *shape[1:]), 1, -1)
         slot = np.array([self._orders.index(int(o)) for o in self.species.order])
-        nodes = nodes[slot, self._row]
+        nodes = np.tensordot(matrices[0], nodes, (1, 2)).transpose(1, 0, 3, 4, 5, 2)[slot, self._row]
         if a.balanced:
             nodes = self._halves(nodes)
-        fine = np.einsum("sbdzm,Bb->sBdzm", nodes, a.b1.matrix, optimize=True)
-        fine = np.einsum("sbdzm,Dd->sbDzm", fine, a.df.matrix, optimize=True)
-        means = {o: a.place.averaged(a.width, a.wave * o).matrix for o in self._orders}
-        fine = np.stack(
-            [
-                np.einsum("bdzm,Zz->bdZm", f, means[int(o)], optimize=True)
-                for f, o in zip(fine, self.species.order, strict=True)
-            ]
-        )
-        return Table(values=np.ascontiguousarray(fine, dtype=np.complex64), axes=a)
+        means = [a.place.averaged(a.width, a.wave * o).matrix @ matrices[3] for o in self._orders]
+        fine = [(a.b1.matrix @ matrices[1])[None], (a.df.matrix @ matrices[2])[None], np.stack(means)]
+        spread = _Spread(values=nodes)
+        for axis in range(3):
+            spread.to_fine(axis, fine[axis], slot)
+        return Table(
+            values=np.ascontiguousarray(spread.values, dtype=np.complex64), axes=a, order=slot,
+            rows=(spread.rows[0], spread.rows[1], spread.rows[2]), error=error,
+        )  # fmt: skip
+
+    def _nodes(self, after: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...], float]:
+        """Signals at nodes (orders, pulses, tissue, B1, df, place), matrices to all nodes, error."""
+        every = tuple(np.eye(n) for n in self._sizes)
+        shape = (len(self._orders), len(after), *self._sizes)
+        if self._recorded:
+            rows = np.searchsorted(self._recorded[b"after"], after)
+            return self._recorded[b"found"][:, rows].reshape(shape), every, 0.0
+        if self._total <= _ALL:
+            at = np.stack(np.unravel_index(np.arange(self._total), self._sizes))
+            return self._signals(at, after).reshape(shape), every, 0.0
+        whole = (2,) if self.axes.balanced else ()
+        found = skeleton_of(lambda at: self._signals(at, after), self._sizes, whole, self._tolerance)
+        return found.core, found.matrices, found.error
 
     def _halves(self, nodes: np.ndarray) -> np.ndarray:
         """Split balanced coherences into those that dephase and those that rephase, and damp them by T2'.
@@ -125,3 +161,25 @@ class SpinTable:
         damp = keep * np.exp(-np.abs(tau)[None, :] * self.species.rate[:, None])
         damped = spectrum * damp[:, None, :, None, None]
         return np.asarray(np.fft.fft(damped, axis=2) / count)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Spread:
+    """A table on its way to fine grids: values (S, B1, df, place, pulses), rows of the compact axes."""
+
+    values: np.ndarray
+    rows: list[np.ndarray] = field(default_factory=list)
+
+    def to_fine(self, axis: int, matrices: np.ndarray, slot: np.ndarray) -> None:
+        """Spread an axis to its fine grid by the matrices (orders or 1, fine, n) if memory allows."""
+        fine, n = matrices.shape[1:]
+        if self.values.size // n * fine > _SPREAD:
+            self.rows.append(np.ascontiguousarray(matrices, dtype=np.complex64))
+            return
+        self.rows.append(np.zeros((0, 0, 0), np.complex64))
+        moved = np.moveaxis(self.values, 1 + axis, 1)
+        if len(matrices) == 1:
+            done = np.moveaxis(np.tensordot(matrices[0], moved, (1, 1)), 0, 1)
+        else:
+            done = np.stack([np.tensordot(matrices[o], m, (1, 0)) for o, m in zip(slot, moved, strict=True)])
+        self.values = np.moveaxis(done, 1, 1 + axis)
