@@ -45,8 +45,30 @@ def recon(
     partial_fourier: Annotated[
         str | None, typer.Option(help="homodyne, pocs or zero.", show_default=False)
     ] = None,
+    sensitivities: Annotated[
+        str | None, typer.Option(help="Maps of SENSE: walsh or espirit.", show_default=False)
+    ] = None,
+    shared_maps: Annotated[
+        bool | None, typer.Option(help="One set of maps for all volumes.", show_default=False)
+    ] = None,
+    ghost_correction: Annotated[
+        str | None,
+        typer.Option(help="Of echo trains: auto, navigator, entropy or none.", show_default=False),
+    ] = None,
+    distortion_correction: Annotated[
+        str | None, typer.Option(help="Of nonlinear gradients: none, 2d or 3d.", show_default=False)
+    ] = None,
     intensity_correction: Annotated[
         str | None, typer.Option(help="none or prescan_normalize.", show_default=False)
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option(help="Round to integers of so many bits.", show_default=False)
+    ] = None,
+    scaling: Annotated[
+        str | None, typer.Option(help="Of rounded values: max or philips.", show_default=False)
+    ] = None,
+    rescale_slope: Annotated[
+        float | None, typer.Option(help="Slope of --scaling philips.", show_default=False)
     ] = None,
     prewhiten: Annotated[bool | None, typer.Option(help="Use the noise scan.", show_default=False)] = None,
     debug: Debug = False,
@@ -61,7 +83,14 @@ def recon(
             "combine": combine,
             "acceleration": acceleration,
             "partial_fourier": partial_fourier,
+            "sensitivities": sensitivities,
+            "shared_maps": shared_maps,
+            "ghost_correction": ghost_correction,
+            "distortion_correction": distortion_correction,
             "intensity_correction": intensity_correction,
+            "bits": bits,
+            "scaling": scaling,
+            "rescale_slope": rescale_slope,
             "prewhiten": prewhiten,
         },
     )
