@@ -17,7 +17,7 @@ from .regression import MeanFit, feature_blocks, name_features
 from .site_groups import SiteGroups, adjust, site_moments, varies_inside_sites
 from .tables import read_block
 
-# A residual spread below this fraction of the largest value is rounding, not data.
+# A residual spread below this fraction of the root mean square is rounding, not data.
 _NO_SPREAD = 1e-12
 
 Table = NDArray[np.float64]
@@ -114,10 +114,9 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
     ) -> tuple[Table, Table]:
         """Set the mean model's estimates; return gamma hat and sums of squares, (n_sites, n_features)."""
         p = X.shape[1]
-        rows = slice(None) if reference is None else groups.index == reference
-        weights = groups.counts / len(groups.index)
-        if reference is not None:
-            weights = np.eye(groups.counts.size)[reference]
+        chosen = slice(None) if reference is None else slice(reference, reference + 1)
+        weights = np.zeros(groups.counts.size)
+        weights[chosen] = groups.counts[chosen] / groups.counts[chosen].sum()
         gamma_hat, squares = np.empty((groups.labels.size, p)), np.empty((groups.labels.size, p))
         self.grand_mean_, self.pooled_sd_, self.varying_ = np.empty(p), np.empty(p), np.empty(p, dtype=bool)
         self.coefficients_ = np.empty((design.shape[1], p))
@@ -125,15 +124,17 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
             Y = read_block(X, block)
             fit = model.fit(Y, block)
             mean = weights @ fit.intercepts
-            scale = np.sqrt((fit.residual[rows] ** 2).mean(axis=0)) if fit.scale is None else fit.scale
-            varying = scale > _NO_SPREAD * np.maximum(np.abs(Y.max(axis=0)), np.abs(Y.min(axis=0)))
+            by_site = groups.sums(fit.residual**2)
+            pooled = np.sqrt(by_site[chosen].sum(axis=0) / groups.counts[chosen].sum())
+            scale = pooled if fit.scale is None else fit.scale
+            varying = scale > _NO_SPREAD * np.sqrt(np.einsum("ij,ij->j", Y, Y) / len(Y))
             if not self.mean_only:
                 varying &= varies_inside_sites(Y, groups)
             scale, self.varying_[block] = np.where(varying, scale, 1.0), varying
             self.grand_mean_[block], self.coefficients_[:, block] = mean, fit.coefficients
             self.pooled_sd_[block] = scale
             spread = self._learn_spread(fit, block, design, scale)
-            gamma_hat[:, block], squares[:, block] = site_moments(fit, mean, spread, groups)
+            gamma_hat[:, block], squares[:, block] = site_moments(fit, by_site, mean, spread, groups)
         return gamma_hat, squares
 
     def _learn_spread(self, fit: MeanFit, block: slice, design: Table, scale: Table) -> Table:
@@ -182,7 +183,8 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
             Y = read_block(X, block)
             mean = design @ self.coefficients_[:, block]
             mean += self.grand_mean_[block]
-            shift = self._spread(design, block) * gamma[:, block][index]
+            spread, effect = self._spread(design, block), gamma[:, block]
+            shift = (spread * effect)[index] if spread.ndim == 1 else spread * effect[index]
             adjusted = adjust(Y, mean, shift, np.sqrt(delta[:, block])[index])
             if kept is not None:
                 adjusted[kept] = Y[kept]

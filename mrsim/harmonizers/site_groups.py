@@ -38,13 +38,17 @@ class SiteGroups:
         return summed
 
 
-def site_moments(fit: MeanFit, mean: Table, spread: Table, groups: SiteGroups) -> tuple[Table, Table]:
+def site_moments(
+    fit: MeanFit, squares: Table, mean: Table, spread: Table, groups: SiteGroups
+) -> tuple[Table, Table]:
     """Return each site's mean of the standardised data, and its sum of squares around that mean.
 
     Parameters
     ----------
     fit
         The fitted mean model.
+    squares
+        Sum of squares of its residuals at each site, shape (n_sites, p).
     mean
         Intercept that all sites get, shape (p,).
     spread
@@ -52,7 +56,7 @@ def site_moments(fit: MeanFit, mean: Table, spread: Table, groups: SiteGroups) -
     """
     offset = fit.intercepts - mean
     if spread.ndim == 1:
-        return offset / spread, groups.sums(fit.residual**2) / spread**2
+        return offset / spread, squares / spread**2
     standard = (offset[groups.index] + fit.residual) / spread
     gamma = groups.sums(standard) / groups.counts[:, None]
     return gamma, groups.sums((standard - gamma[groups.index]) ** 2)
