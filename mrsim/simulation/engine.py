@@ -31,6 +31,8 @@ from .scanned import scan_object
 from .scanner_gradients import scanner_gradients
 from .session import Session
 
+_SETTLED = 3.0
+"""Mean T1 after which a balanced sequence has settled."""
 MICROVOLT = 1e6
 
 
@@ -151,6 +153,11 @@ def _notes(report: dict[str, float], events: ScanEvents, *, resampled: bool) -> 
         notes.append(
             "excitations are taken to find no transverse magnetization; up to "
             f"{100 * left:.1f} % of the signal is left there, dephased by the spoilers"
+        )
+    if 0.0 < report["unsettled"] < _SETTLED:
+        notes.append(
+            f"a balanced sequence is read {report['unsettled']:.1f} T1 after its first pulse: what T2' does "
+            "to the transient is off by about 2 % until 3 T1; more dummies avoid it"
         )
     if events.motion is not None:
         notes.append(

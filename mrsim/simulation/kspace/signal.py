@@ -111,12 +111,25 @@ def noiseless_signal(
     data = [np.zeros((channels, n), np.complex64) for n in counts]
     t2 = np.array([t.t2 for t in obj.tissues])
     report = {"history_rank": 0.0, "transforms_per_coil": 0.0, "error": 0.0, "groups": 0.0,
-              "spoiling_error": spoiling_error(line, t2, obj.share)}  # fmt: skip
+              "spoiling_error": spoiling_error(line, t2, obj.share),
+              "unsettled": _unsettled(line, obj)}  # fmt: skip
     for heard in slice_classes(line, scan.chosen, ideal=not options.slice_profile):
         _play_class(scan, heard, receiver, data, report)
     for r in range(len(data)):
         data[r] *= scan.factor(r)
     return data, report
+
+
+def _unsettled(line: Timeline, obj: ScannedObject) -> float:
+    """Time between a balanced train's start and its first readout over the object's mean T1 where T2' acts.
+
+    From 3 on it has settled; 0 for other sequences.
+    """
+    if not line.balanced or not any(np.isfinite(t.t2_prime) for t in obj.tissues):
+        return 0.0
+    t1 = float(np.average([t.t1 for t in obj.tissues], weights=obj.share))
+    first = line.path.center[line.readouts.pulse[0]] - line.path.center[0]
+    return max(float(first), 1e-9) / t1
 
 
 def _deviations(

@@ -228,3 +228,17 @@ def test_a_pulse_of_another_slice_before_the_readout_is_refused(upright):
     tall = body(np.ones((2, 2, 40)), 1e-3, (-0.5e-3, -0.5e-3, -19.5e-3), t1=0.5, t2=0.08)
     with pytest.raises(UnsupportedSequenceError, match="another slice"):
         plain(tall, scored(selective("gz"), (play, rewind)), upright)
+
+
+@pytest.mark.parametrize(("dummies", "told"), [(50, True), (900, False)])
+def test_t2_prime_in_the_transient_of_a_balanced_sequence_is_told(tmp_path, dummies, told):
+    """0.4 and 7.2 s after the first pulse, for a mean T1 of about 0.9 s."""
+    family = families()["bSSFP 3D"]
+    timing = dataclasses.replace(family.protocol.timing, dummy_shots=dummies)
+    card = dataclasses.replace(family.protocol, timing=timing)
+    for t2_prime, expected in ((0.03, told), (np.inf, False)):
+        notes = simulate(
+            clouds(**{**family.body, "t2_prime": t2_prime}), played(card, scanner(), tmp_path), scanner(),
+            card.prescription(), rng=np.random.default_rng(0), options=PLAIN, gradients=GradientSystem(),
+        ).recipe["engine"]["notes"]  # fmt: skip
+        assert any("T1 after its first pulse" in note for note in notes) is expected
