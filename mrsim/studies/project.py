@@ -107,6 +107,12 @@ def _check_versions(root: Path, plan: Plan, stages: Mapping[str, Stage]) -> None
             if cell.stage not in stages or stages[cell.stage].version != cell.version
         }
     )
+    if any(cell.stage == "attribution" for cell in plan):
+        raise InputError.single(
+            file=str(root),
+            cause="holds an attribution",
+            remedy="Continue or rebuild it with: mrsim attribute STUDY.toml --out " + str(root),
+        )
     if stale:
         raise InputError.single(
             file=str(root),

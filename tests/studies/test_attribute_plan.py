@@ -6,7 +6,9 @@ from typer.testing import CliRunner
 from mrsim.cli.app import app
 from mrsim.studies.attribute import Choices, prepare_attribution
 from mrsim.studies.installed import InstalledLibraries
+from mrsim.studies.output import create_output
 from mrsim.studies.problems import InputError
+from mrsim.studies.project import PLAN_FILE
 from mrsim.studies.stages import ATTRIBUTION_STAGES
 
 STUDY = """
@@ -162,3 +164,15 @@ def test_the_command_says_what_it_would_do(tmp_path):
     assert call("attribute", path).exit_code == 2  # --out is missing
     assert call("attribute", path, "--out", tmp_path / "o", "--causes", "x").exit_code == 2
     assert not (tmp_path / "o").exists()
+
+
+def test_the_report_of_an_attribution_is_asked_of_attribute(prepare, tmp_path):
+    found = prepare(causes=FEW)
+    root = tmp_path / "o"
+    create_output(root, "two (attribution)")
+    (root / "code").mkdir()
+    (root / PLAN_FILE).write_bytes(found.plan.to_jsonl())
+    told = call("report", root)
+    assert told.exit_code == 2
+    assert "holds an attribution" in told.output
+    assert "mrsim attribute STUDY.toml --out" in told.output
