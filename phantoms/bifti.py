@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cloud import PointCloud
-from .hdf5 import PhantomFileError
+from .file_error import PhantomFileError, blamed_on, present_file
 from .nifti import Grid, MapReader
-from .phantom import PhantomError
 
 SCHEMA = re.compile(r"(nifti|bifti)-phantom-v1(\.[^/]*)?$")
 UNITS = {
@@ -86,7 +85,7 @@ def _cloud(path: Path, header: dict[str, Any], grid: Grid, tissues: list[_Tissue
     index = np.concatenate([t.index for t in tissues])
     places = np.stack(np.unravel_index(index, grid.shape), axis=-1)
     single = all(len(t.channels["B1-"]) == 1 and (t.channels["B1-"] == 1).all() for t in tissues)
-    try:
+    with blamed_on(path, "maps must describe tissue"):
         return PointCloud(
             name=path.stem,
             position=places @ voxel.T + grid.affine[:3, 3] * 1e-3,
@@ -111,8 +110,6 @@ def _cloud(path: Path, header: dict[str, Any], grid: Grid, tissues: list[_Tissue
             },
             b0=float(header["system"]["B0"]),
         )
-    except PhantomError as error:
-        raise PhantomFileError(f"{path}: maps must describe tissue; {error}") from error
 
 
 def _joined(path: Path, tissues: list[_Tissue], key: str) -> NDArray[np.complex128]:
@@ -189,8 +186,7 @@ def is_bifti(value: Any) -> bool:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"phantom file {path} must exist; nothing found there.")
+    present_file(path)
     if path.stat().st_size > MAX_JSON:
         raise PhantomFileError(f"{path}: a BIfTI file must be smaller than {MAX_JSON >> 20} MiB.")
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .bodies import Body, Vector, voxel_fractions
+from .covering import covering_lines, voxel_edges
 from .phantom import Phantom, PhantomError
 from .tissues import TissueCurve, TissueTable
 
@@ -129,17 +130,11 @@ class BodyPhantom:
         overlaps : bool
             Let bodies of one host that overlap share the voxel; otherwise they are an error.
         """
-        size = np.broadcast_to(np.asarray(voxel_size, float), 3)
-        if not (np.isfinite(size).all() and (size > 0).all() and size.max() <= 0.05):
-            raise PhantomError(
-                f"voxel_size must be positive and at most 0.05 m; got {voxel_size}. Give metres."
-            )
         low = np.min([np.subtract(b.center, b.reach) for b in self.bodies], axis=0)
         high = np.max([np.add(b.center, b.reach) for b in self.bodies], axis=0)
-        count = (np.ceil((high - low) / size - 1e-9).astype(int) + 2).tolist()
-        middle = 0.5 * (low + high)
-        lines = [m + s * (np.arange(n) - 0.5 * (n - 1)) for m, s, n in zip(middle, size, count, strict=True)]
         index = {t: n for n, t in enumerate(self.tissues)}
+        lines = covering_lines(voxel_size, low, high, bytes_per_voxel=4 * len(index) + 16)
+        count = [line.size for line in lines]
         fractions = np.zeros((len(index), *count), np.float32)
         labels = np.zeros(count, np.int16)
         regions: dict[int, str] = {}
@@ -153,7 +148,7 @@ class BodyPhantom:
         np.clip(fractions, 0.0, 1.0, out=fractions)
         if overlaps:
             fractions /= np.maximum(fractions.sum(axis=0), 1.0)
-        affine = np.diag([*size.tolist(), 1.0])
+        affine = np.diag([*voxel_edges(voxel_size).tolist(), 1.0])
         affine[:3, 3] = [line[0] for line in lines]
         return Phantom(
             name=self.name,

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .brainweb_volumes import TWENTY, averaged, coarser, fraction_of, labels_of, read_volume
-from .hdf5 import PhantomFileError
+from .file_error import PhantomFileError
 from .phantom import Phantom, PhantomError
-from .tissues import TissueProperties, TissueTable, default_tissue_table
+from .tissue_file import default_tissue_table
+from .tissues import TissueProperties, TissueTable
 
 LICENCE = "LicenseRef-BrainWeb: no grant to redistribute is known; do not pass this file on"
 SOURCE = "BrainWeb, https://brainweb.bic.mni.mcgill.ca (Collins 1998; Aubert-Broche 2006)"

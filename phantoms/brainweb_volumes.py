@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .hdf5 import PhantomFileError
+from .file_error import PhantomFileError
 
 RAW_SHORT_MAX = 4095
 """Shorts are written so that the largest value of the volume's range is this."""

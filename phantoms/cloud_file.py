@@ -10,9 +10,9 @@ import numpy as np
 
 from .bound import BoundPool
 from .cloud import PointCloud
+from .file_error import PhantomFileError
 from .hdf5 import (
     REALS,
-    PhantomFileError,
     attribute_number,
     content_hash,
     dataset,

@@ -10,7 +10,8 @@ import numpy as np
 
 from .compartments import AnyCompartment, Compartment, TensorCompartment
 from .diffusion import MAX_FIBRES, DiffusionModel
-from .hdf5 import PhantomFileError, dataset, group, has
+from .file_error import PhantomFileError
+from .hdf5 import dataset, group, has
 
 MAX_CELLS = 1024**3
 MAX_TEXT = 1024**2

@@ -13,7 +13,8 @@ from .brainweb import is_brainweb, read_brainweb
 from .cloud import PointCloud
 from .cloud_file import FORMAT as CLOUD_FORMAT
 from .cloud_file import load_cloud
-from .hdf5 import PhantomFileError, has, open_hdf5
+from .file_error import PhantomFileError, present_file
+from .hdf5 import has, open_hdf5
 from .io import FORMAT, load_phantom
 from .jemris import is_jemris, read_jemris
 from .koma import is_koma, read_koma
@@ -63,8 +64,7 @@ def read_phantom_file(path: str | Path, *, b0: float = 3.0) -> Phantom | PointCl
         if is_brainweb(path):
             return read_brainweb(path)
         raise PhantomFileError(f"{path}: a phantom must be a file; got a folder. Name the file in it.")
-    if not path.is_file():
-        raise FileNotFoundError(f"phantom file {path} must exist; nothing found there.")
+    present_file(path)
     if (reader := _reader(path)) is None:
         raise PhantomFileError(f"{path}: content must be {UNDERSTOOD}; got none of these.{_hint(path)}")
     return read_mrilab(path, b0=b0) if reader is read_mrilab else reader(path)

@@ -105,14 +105,19 @@ def _spacing(position: Array) -> Array:
 
 
 def point_tissues(
-    cloud: PointCloud, index: NDArray[np.int64], limit: int, *, uniform: bool = False
+    cloud: PointCloud,
+    index: NDArray[np.int64],
+    limit: int,
+    *,
+    uniform: bool = False,
+    summed: bool = False,
 ) -> tuple[PointTissue, ...]:
     """Return the points of a cloud in parts without two points in one voxel.
 
     The tissues of the file where the cloud still has their order (and, with `uniform`, each has one value
-    of everything); else points of equal relaxation,
-    off-resonance and diffusion, if there are at most `limit` kinds of them; else the first point of each
-    voxel, the second, and so on.
+    of everything); else points of equal relaxation, off-resonance and diffusion, if there are at most `limit`
+    kinds of them; else the first point of each voxel, the second, and so on. With `summed`, points of equal
+    values may share a voxel: whoever asks adds their densities.
     """
     named = cloud.source.get("tissues")
     if isinstance(named, dict) and sum(named.values()) == cloud.size:
@@ -131,7 +136,7 @@ def point_tissues(
             PointTissue(name=f"tissue-{k + 1}", points=np.flatnonzero(kinds == k))
             for k in range(kinds.max() + 1)
         ]
-        if all(_single(index[p.points]) for p in parts):
+        if summed or all(_single(index[p.points]) for p in parts):
             return tuple(parts)
     rank = _ranks(index)
     return tuple(
@@ -195,7 +200,7 @@ def phantom_from_cloud(cloud: PointCloud) -> Phantom:
     """
     _check_plain(cloud)
     grid = point_grid(cloud)
-    parts = point_tissues(cloud, grid.index, MAX_TISSUES, uniform=True)
+    parts = point_tissues(cloud, grid.index, MAX_TISSUES, uniform=True, summed=True)
     maps, tissues = [], []
     b0 = cloud.b0
     for part in parts:
@@ -207,10 +212,10 @@ def phantom_from_cloud(cloud: PointCloud) -> Phantom:
         row = {k: float(getattr(cloud, k)[part.points[0]]) for k in VALUES}
         if row["df"] and b0 is None:
             raise PhantomError(
-                "off-resonance needs the field strength of the cloud to become a shift in ppm."
+                "off-resonance needs the field strength of the cloud (b0) to become a shift in ppm."
             )
-        density = np.zeros(int(np.prod(grid.shape)))
-        density[grid.index[part.points]] = cloud.m0[part.points]
+        held = np.bincount(grid.index[part.points], cloud.m0[part.points], int(np.prod(grid.shape)))
+        density = np.asarray(held, np.float64)
         if row["t2"] > row["t1"]:
             raise PhantomError(f"t2 must not exceed t1; tissue {part.name!r} has {row['t2']}, {row['t1']} s.")
         maps.append(density)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .file_error import PhantomFileError, present_file
+
 REALS = ("f8", "f4")
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
 MAX_TEXT_ATTRIBUTE = 4096
@@ -20,17 +22,12 @@ MAX_JSON = 16 * 1024**2
 HASHED_AT_ONCE = 16 * 1024**2
 
 
-class PhantomFileError(ValueError):
-    """A phantom file is damaged, unsafe or of another format."""
-
-
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
     """Open a file for reading; what goes wrong in h5py becomes a `PhantomFileError` that names the file."""
     import h5py
 
-    if not path.is_file():
-        raise FileNotFoundError(f"phantom file {path} must exist; nothing found there.")
+    present_file(path)
     try:
         with h5py.File(path, "r") as f:
             yield f

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .diffusion_file import read_diffusion, write_diffusion
-from .hdf5 import PhantomFileError, content_hash, dataset, has, json_object, open_hdf5, written_hdf5
+from .file_error import PhantomFileError
+from .hdf5 import content_hash, dataset, has, json_object, open_hdf5, written_hdf5
 from .phantom import Phantom, PhantomError
 from .tissues import TissueTable
 

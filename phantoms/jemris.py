@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cloud import PointCloud
-from .hdf5 import PhantomFileError, dataset, group, has, open_hdf5, values
-from .phantom import PhantomError
+from .file_error import PhantomFileError, blamed_on
+from .hdf5 import dataset, group, has, open_hdf5, values
 
 MAX_POINTS = 64 * 1024**2
 SAMPLE_COLUMNS = 5
@@ -52,10 +52,8 @@ def read_jemris(path: str | Path) -> PointCloud:
     if n == 0:
         raise PhantomFileError(f"{path}: at least one spin must have M0 > 0; none of {keep.size} has.")
     rows = {k: v[keep] if k not in ("voxel", "source") else v for k, v in fields.items()}
-    try:
+    with blamed_on(path, "content must describe spins"):
         return PointCloud(name=path.stem, signal_scale=1.0 / n, **rows)
-    except PhantomError as error:
-        raise PhantomFileError(f"{path}: content must describe spins; {error}") from error
 
 
 def _sample(f: Any, path: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cloud import PointCloud
-from .hdf5 import PhantomFileError, attribute_number, attribute_text, group, has, open_hdf5, values
+from .file_error import PhantomFileError, blamed_on
+from .hdf5 import attribute_number, attribute_text, group, has, open_hdf5, values
 from .koma_motion import read_motion
-from .phantom import PhantomError
 
 MAX_POINTS = 64 * 1024**2
 ENDLESS = 1e6
@@ -59,10 +59,8 @@ def read_koma(path: str | Path) -> PointCloud:
         name = attribute_text(f, path, "Name", path.stem)
         version = attribute_text(f, path, "Version", "unknown")
     source = {"format": "koma", "file": path.name, "version": version}
-    try:
+    with blamed_on(path, "content must describe spins"):
         return PointCloud(name=name, position=position, motion=motion, source=source, **rows)
-    except PhantomError as error:
-        raise PhantomFileError(f"{path}: content must describe spins; {error}") from error
 
 
 def _positions(f: Any, path: Path, n: int) -> NDArray[np.float64]:

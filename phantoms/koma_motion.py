@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from . import actions
 from .actions import Action, HeartBeat, Rotate, TimeCurve, Translate
 from .composition import Composition
-from .hdf5 import PhantomFileError, attribute_number, attribute_text, group, has, text, values
+from .file_error import PhantomFileError, blamed_on
+from .hdf5 import attribute_number, attribute_text, group, has, text, values
 from .motion import Motion
-from .phantom import PhantomError
 
 MAX_KNOTS = 4 * 1024**2
 MAX_MOTIONS = 1024
@@ -35,12 +35,10 @@ def read_motion(f: Any, path: Path, position: Array) -> Motion | None:
         raise PhantomFileError(f"{path}: 'motion' must hold at most {MAX_MOTIONS} motions; got {len(names)}.")
     if not names:
         return None
-    try:
+    with blamed_on(path, "'motion' must describe a movement"):
         composition = Composition(
             actions=tuple(_action(group(motions, path, k), path, k, position) for k in names)
         )
-    except PhantomError as error:
-        raise PhantomFileError(f"{path}: 'motion' must describe a movement; {error}") from error
     _check_centers(composition, path, position)
     return composition
 

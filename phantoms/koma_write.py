@@ -13,7 +13,8 @@ from .cloud import PointCloud
 from .composition import Composition
 from .hdf5 import written_hdf5
 from .koma import ENDLESS
-from .motion import Motion, PathMotion, RigidMotion
+from .motion import Motion, RigidMotion
+from .path_motion import PathMotion
 from .phantom import PhantomError
 
 Array = NDArray[np.float64]

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .hdf5 import INTEGERS, REALS, PhantomFileError, dataset, group, open_hdf5
+from .file_error import PhantomFileError
+from .hdf5 import INTEGERS, REALS, dataset, group, open_hdf5
 
 MAX_BYTES = 4 * 1024**3
 """Of all arrays of a file together once they are uncompressed."""

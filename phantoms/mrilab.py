@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .bound import BoundPool
 from .cloud import PointCloud
-from .hdf5 import PhantomFileError
+from .file_error import PhantomFileError, blamed_on, present_file
 from .matlab import read_arrays
 from .phantom import PhantomError
 
@@ -71,9 +71,7 @@ def read_mrilab(path: str | Path, *, b0: float = 3.0) -> PointCloud:
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"phantom file {path} must exist; nothing found there.")
+    path = present_file(path)
     if not 0 < b0 < np.inf:
         raise PhantomError(f"b0 must be positive; got {b0} T.")
     fields = read_arrays(path, "VObj")
@@ -116,7 +114,7 @@ def _cloud(
     sizes = [w.size for w in where]
     names = {f"pool-{p + 1}": n for p, n in zip(free.tolist(), sizes, strict=True)}
     bound = _bound(path, obj, free, where, lost)
-    try:
+    with blamed_on(path, "content must describe spins"):
         return PointCloud(
             name=path.stem,
             position=(places - (np.array(shape) - 1) / 2) * obj.spacing,
@@ -138,8 +136,6 @@ def _cloud(
             },
             b0=b0,
         )
-    except PhantomError as error:
-        raise PhantomFileError(f"{path}: content must describe spins; {error}") from error
 
 
 def _object(path: Path, fields: dict[str, Any]) -> _Object:
@@ -253,7 +249,7 @@ def _bound(
     m0 = spread(obj.rho[p], 0.0)
     t1, t2 = spread(obj.t1[p], np.inf), spread(obj.t2[p], np.inf)
     empty = m0 <= 0
-    try:
+    with blamed_on(path, "the bound pool must be physical"):
         return BoundPool(
             m0=m0,
             k_f=np.where(empty, 0.0, spread(obj.exchange[owner, p], 0.0)),
@@ -261,5 +257,3 @@ def _bound(
             t2=np.where(empty, np.inf, t2),
             lineshape=LINESHAPES[int(obj.shapes[p])],
         )
-    except PhantomError as error:
-        raise PhantomFileError(f"{path}: the bound pool must be physical; {error}") from error

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cloud import PointCloud
-from .hdf5 import PhantomFileError
+from .file_error import PhantomFileError, blamed_on, present_file
 from .matlab import read_arrays
-from .phantom import PhantomError
 
 NEEDED = ("PD_map", "T1_map", "T2_map", "T2dash_map", "D_map")
 OPTIONAL = ("B0_map", "B1_map", "FOV")
@@ -56,9 +55,7 @@ def read_mrzero(path: str | Path) -> PointCloud:
     FileNotFoundError
         If there is no such file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"phantom file {path} must exist; nothing found there.")
+    path = present_file(path)
     maps = _from_npz(path) if zipfile.is_zipfile(path) else _from_mat(path)
     return _cloud(path, maps)
 
@@ -171,7 +168,7 @@ def _cloud(path: Path, maps: dict[str, Any]) -> PointCloud:
 
     spacing = fov / pd.shape
     places = np.stack(np.unravel_index(index, pd.shape), axis=-1)
-    try:
+    with blamed_on(path, "maps must describe tissue"):
         return PointCloud(
             name=path.stem,
             position=places * spacing - fov / 2,
@@ -187,5 +184,3 @@ def _cloud(path: Path, maps: dict[str, Any]) -> PointCloud:
             index=index,
             source={"format": "mrzero", "file": path.name, "shape": list(pd.shape)},
         )
-    except PhantomError as error:
-        raise PhantomFileError(f"{path}: maps must describe tissue; {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .expression import ExpressionError, evaluate
-from .hdf5 import PhantomFileError
+from .file_error import PhantomFileError
 
 REFERENCE = re.compile(r"(?P<file>.+\.nii(\.gz)?)\[(?P<volume>\d{1,6})\]")
 MAX_VOXELS = 512**3

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .tissues import TissueError, TissueProperties, TissueTable, default_tissue_table
+from .tissue_file import default_tissue_table
+from .tissues import TissueError, TissueProperties, TissueTable
 
 if TYPE_CHECKING:
     from .diffusion import DiffusionModel

@@ -68,6 +68,8 @@ def procedural_head(
     size = np.broadcast_to(np.asarray(voxel_size, float), 3)
     if not (np.isfinite(size).all() and (size >= 5e-4).all() and (size <= 2e-2).all()):
         raise PhantomError(f"voxel_size must be in metres, 0.5 mm to 20 mm; got {voxel_size}. 1 mm is 1e-3.")
+    if seed < 0:
+        raise PhantomError(f"seed must be 0 or more; got {seed}.")
     if not 0.0 <= folding <= 1.5:
         raise PhantomError(f"folding must be 0 to 1.5 times an adult's; got {folding}.")
     grid, affine = _grid(size)

@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 
+from .covering import VoxelSize, covering_shape, voxel_edges
 from .phantom import Phantom, PhantomError
 
-VoxelSize = float | tuple[float, float, float]
 Kind = Literal["head", "quality", "mathematical"]
 
 
@@ -97,24 +97,36 @@ def make_phantom(name: str, **options: Any) -> Phantom:
     known = entry.options
     if unknown := sorted(set(options) - set(known)):
         raise PhantomError(f"options of {name!r} must be among {sorted(known)}; got {unknown}.")
-    phantom = entry.load()(**options)
+    checked = _checked(entry, options)
+    phantom = entry.load()(**checked)
     if phantom.provenance:
         return phantom
-    return phantom.replace({"provenance": {"source": entry.source, "licence": entry.licence}})
+    origin = {"phantom": name, "source": entry.source, "licence": entry.licence, "options": checked}
+    return phantom.replace({"provenance": origin})
 
 
-def covering_shape(voxel_size: VoxelSize, lengths: tuple[float, ...]) -> tuple[int, ...]:
-    """Return the voxels per axis that cover `lengths` [m] with a voxel to spare on each side."""
-    size = np.broadcast_to(np.asarray(voxel_size, float), 3)[: len(lengths)]
-    if not (np.isfinite(size).all() and (size > 0).all() and size.max() <= 0.05):
-        raise PhantomError(f"voxel_size must be positive and at most 0.05 m; got {voxel_size}. Give metres.")
-    return tuple(math.ceil(n / s - 1e-9) + 2 for n, s in zip(lengths, size.tolist(), strict=True))
+def _checked(entry: PhantomEntry, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain numbers, texts and tuples of them that have the types of the factory's options."""
+    from pydantic import TypeAdapter, ValidationError
+
+    kinds, out = get_type_hints(entry.load()), {}
+    for key, value in options.items():
+        plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        plain = tuple(plain) if isinstance(plain, list) else plain
+        try:
+            out[key] = TypeAdapter(kinds[key]).validate_python(plain, strict=True)
+        except ValidationError as error:
+            raise PhantomError(
+                f"option {key!r} of {entry.name!r} must be like its default {entry.options[key]!r}; "
+                f"got {value!r}. {error.errors()[0]['msg']}."
+            ) from error
+    return out
 
 
 def _shepp_logan_2d(voxel_size: VoxelSize = 1e-3, fov: float = 0.2) -> Phantom:
     from .shepp_logan import shepp_logan_2d
 
-    x, y, z = np.broadcast_to(np.asarray(voxel_size, float), 3).tolist()
+    x, y, z = voxel_edges(voxel_size).tolist()
     nx, ny = covering_shape((x, y, z), (fov, fov))
     return shepp_logan_2d((nx, ny), (x, y), fov, thickness=z)
 
@@ -161,6 +173,7 @@ def _point(
 ) -> Phantom:
     from .shepp_logan import point_phantom
 
+    voxel_edges(voxel_size)
     return point_phantom(position, voxel_size=voxel_size, t1=t1, t2=t2, t2_prime=t2_prime)
 
 
@@ -197,7 +210,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="ISMRM/NIST system phantom: T1, T2 and PD arrays, 56 fiducials, three lots",
             source="PhantomViewer; Stupic 2021, doi:10.1002/mrm.28779",
             licence="MIT (phantoms/data/NOTICE-PhantomViewer.txt)",
-            factory="nist:nist_system_phantom",
+            factory="nist_phantom:nist_system_phantom",
         ),
         PhantomEntry(
             name="nist-diffusion",

@@ -64,7 +64,10 @@ def uniform_sphere(
     t2: float = math.inf,
     t2_prime: float = math.inf,
 ) -> Phantom:
-    """Return a uniform sphere of `radius` [m] in air, centred on the origin."""
+    """Return a uniform sphere of `radius` [m] in air, centred on the origin.
+
+    Its k-space is ``4 pi r^3 (sin q - q cos q) / q^3`` with ``q = 2 pi r |k|``.
+    """
     body = EllipsoidPhantom(bodies=(Ellipsoid(intensity=1.0, axes=(radius,) * 3, center=(0.0,) * 3),))
     return body.phantom(shape, voxel_size, name="sphere", t1=t1, t2=t2, t2_prime=t2_prime)
 
@@ -108,7 +111,10 @@ def point_phantom(
     t2: float = math.inf,
     t2_prime: float = math.inf,
 ) -> Phantom:
-    """Return one filled voxel at a world position [m]."""
+    """Return one filled voxel of edge `voxel_size` at a world position [m].
+
+    Its k-space is ``exp(-2 pi i k.r)`` times the product of ``L sinc(k L)`` over the axes (numpy's sinc).
+    """
     affine = np.diag([voxel_size] * 3 + [1.0])
     affine[:3, 3] = position
     table = TissueTable.uniform(body_tissue("object", t1=t1, t2=t2, t2_prime=t2_prime))

@@ -82,14 +82,29 @@ class Volume:
         return tuple(out)
 
     def middle(self) -> tuple[int, ...]:
-        """Return the voxel in the middle of the brain, or of all that is there."""
+        """Return the voxel in the middle of the brain; of other objects one whose planes show the inside."""
         brain = [k for k, n in enumerate(self.names) if n in BRAIN_TISSUES]
         inside = self.shares[brain].sum(axis=0)
         total = float(inside.sum(dtype=np.float64))
         if total == 0:
-            return tuple((a + b) // 2 for a, b in self.occupied())
+            return tuple(self._telling(axis, a, b) for axis, (a, b) in enumerate(self.occupied()))
         sums = [inside.sum(axis=tuple(a for a in range(3) if a != k), dtype=np.float64) for k in range(3)]
         return tuple(round(float((s * np.arange(s.size)).sum()) / total) for s in sums)
+
+    def _telling(self, axis: int, first: int, last: int) -> int:
+        """Return the plane nearest to the middle that shows most of all tissues but the largest one.
+
+        Only the inner half is looked at, as the ends show shells; of a single tissue any plane that holds
+        half as much as the fullest one will do, as walls and gaps may lie in the middle.
+        """
+        others = tuple(k for k in range(3) if k != axis)
+        held = np.stack([s.sum(axis=others, dtype=np.float64) for s in self.shares])
+        largest = int(held.sum(axis=1).argmax())
+        amount = held.sum(axis=0) - (held[largest] if len(held) > 1 else 0.0)
+        middle, reach = (first + last) // 2, (last - first) // 4
+        planes = np.arange(middle - reach, middle + reach + 1)
+        enough = amount[planes] >= (0.9 if len(held) > 1 else 0.5) * amount[planes].max()
+        return int(min(planes[enough], key=lambda p: abs(p - middle)))
 
 
 def volume_of(source: Phantom | PointCloud, b0: float) -> Volume:
@@ -122,7 +137,7 @@ def _of_cloud(cloud: PointCloud) -> Volume:
         return np.bincount(grid.index[which], values[which], size).reshape(grid.shape).astype(np.float32)
 
     everyone = np.arange(cloud.size)
-    parts = point_tissues(cloud, grid.index, MAX_TISSUES)
+    parts = point_tissues(cloud, grid.index, MAX_TISSUES, summed=True)
     shares = np.stack([summed(cloud.m0, p.points) for p in parts])
     top = float(shares.sum(axis=0).max())
     maps = np.stack([summed(v, everyone) for v in (cloud.m0, cloud.m0 / cloud.t1, cloud.m0 / cloud.t2)])
@@ -142,7 +157,8 @@ def _of_cloud(cloud: PointCloud) -> Volume:
 def _binned(cloud: PointCloud) -> PointGrid:
     """Return cubes that the points fall into."""
     low, high = cloud.position.min(axis=0), cloud.position.max(axis=0)
-    edge = max(float((high - low).max()) / BINS, 1e-9)
+    extent = float((high - low).max())
+    edge = extent / BINS if extent > 1e-6 else 1e-3  # a single point is drawn as a millimetre
     places = np.floor((cloud.position - low) / edge).astype(np.int64)
     nx, ny, nz = (int(k) + 1 for k in places.max(axis=0))
     affine = np.diag([edge, edge, edge, 1.0])

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .hdf5 import PhantomFileError
+from .file_error import PhantomFileError, present_file
 from .phantom import Phantom
-from .tissues import TissueProperties, TissueTable, default_tissue_table
+from .tissue_file import default_tissue_table
+from .tissues import TissueProperties, TissueTable
 
 LICENCE = "XCAT: non-commercial, no redistribution of the phantom or of what is derived from it"
 VALUES = "MRXCAT's values for cine scans (Wissmann 2014); T2: modelling choice near literature at 1.5 T"
@@ -93,8 +94,7 @@ def read_xcat(path: str | Path) -> Phantom:
         raise PhantomFileError(f"{path}: a frame must be named '<case>_act_<frame>.bin'; got {path.name!r}.")
     log = path.with_name(f"{match['case']}_log")
     for needed in (path, log):
-        if not needed.is_file():
-            raise FileNotFoundError(f"phantom file {needed} must exist; nothing found there.")
+        present_file(needed)
     shape, spacing, organs = _log(log)
     codes = _codes(path, shape)
     names, maps, lost = _tissues(path, codes, organs)

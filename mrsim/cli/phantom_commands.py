@@ -1,12 +1,13 @@
 """phantom make, info, show and convert: digital objects as files and pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .guard import guarded
 from .options import Debug, Jobs, cores
+from .phantom_sources import is_native, library_phantom, load_source, one_subject, own_field, read_options
 
 if TYPE_CHECKING:
     from phantoms import Phantom, PointCloud
@@ -89,10 +90,15 @@ def make(
             file="NAME, --cohort", cause="give exactly one of the two",
             remedy="'mrsim list phantoms' shows the names.",
         )  # fmt: skip
+    if (subject is None and visit) or (name is not None and subject is not None):
+        raise InputError.single(
+            file="--subject, --visit", cause="name one person of a cohort",
+            remedy="Give --cohort SPEC.toml --subject N, and --visit N for a later visit.",
+        )  # fmt: skip
     if cohort is None or subject is not None:
         _check_target(out, file_format)
     if name is not None:
-        _write(out, _library_phantom(name, voxel_size_mm, _options(options or [])), file_format, b0)
+        _write(out, library_phantom(name, voxel_size_mm, read_options(options or [])), file_format, b0)
         return
     assert cohort is not None
     if options:
@@ -101,7 +107,7 @@ def make(
     if subject is None:
         _whole_cohort(cohort, out, voxel_size, jobs or cores(), file_format)
     else:
-        _write(out, _one_subject(cohort, subject, visit, voxel_size), file_format, b0)
+        _write(out, one_subject(cohort, subject, visit, voxel_size), file_format, b0)
 
 
 def info(
@@ -116,13 +122,13 @@ def info(
 
     from .phantom_tables import print_cloud, print_lines, print_phantom
 
-    found = _load(source, voxel_size_mm, b0)
+    found = load_source(source, voxel_size_mm, b0)
     if isinstance(found, Phantom):
-        print_phantom(found, b0 or _own_field(found), full=full)
+        print_phantom(found, b0 or own_field(found), full=full)
     else:
         print_cloud(found)
         print_lines("note", oddities(found))
-    if Path(source).is_file() and _is_native(Path(source)):
+    if Path(source).is_file() and is_native(Path(source)):
         stated = check_content(source)
         print("content: " + ("no hash in the file" if stated is None else f"sha256 {stated}, as written"))
 
@@ -150,8 +156,8 @@ def show(
     if out.suffix.lower() != ".png":
         raise ValueError(f"{out}: a picture must end in .png; got {out.suffix!r}")
     at = _triple(at_mm)
-    found = _load(source, voxel_size_mm, b0)
-    field = b0 or (_own_field(found) if isinstance(found, Phantom) else 3.0)
+    found = load_source(source, voxel_size_mm, b0)
+    field = b0 or (own_field(found) if isinstance(found, Phantom) else 3.0)
     phantom_picture(out, found, b0=field, at=at)
     print(f"wrote {out}")
 
@@ -166,26 +172,51 @@ def convert(
 ) -> None:
     """Write a phantom in another format, and tell what is lost."""
     _check_target(out, file_format)
-    _write(out, _load(source, voxel_size_mm, b0), file_format, b0)
+    _write(out, load_source(source, voxel_size_mm, b0), file_format, b0)
 
 
 for _verb in (make, info, show, convert):
     phantom_app.command(_verb.__name__)(guarded(_verb))
 
 
-def _one_subject(path: Path, number: int, visit: int, voxel_size: float | None) -> "Phantom":
-    """Return one subject of a cohort at one visit."""
-    from mrsim.studies.problems import InputError
-    from phantoms import load_cohort_spec, make_subject, sample_cohort
+def _triple(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        x, y, z = (1e-3 * float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--at-mm must be three numbers such as 0,-17,3; got {text!r}") from None
+    return x, y, z
 
-    spec = load_cohort_spec(path)
-    if not (number < spec.n_subjects and visit < len(spec.visits)):
-        raise InputError.single(
-            file=str(path),
-            cause=f"has the subjects 0..{spec.n_subjects - 1} and the visits 0..{len(spec.visits) - 1}",
-            remedy=f"Got --subject {number} --visit {visit}.",
-        )
-    return make_subject(sample_cohort(spec)[number * len(spec.visits) + visit], voxel_size=voxel_size)
+
+def _check_target(out: Path, file_format: str | None) -> None:
+    """Refuse a target that cannot be written before anything is computed."""
+    from mrsim.studies.problems import InputError
+    from phantoms import format_of
+
+    format_of(out, file_format)
+    _need_folder(out)
+    if out.is_dir():
+        raise InputError.single(file=str(out), cause="is a folder", remedy="Name a file.")
+
+
+def _need_folder(out: Path) -> None:
+    from mrsim.studies.problems import InputError
+
+    if not out.absolute().parent.is_dir():
+        raise InputError.single(file=str(out), cause="its folder does not exist", remedy="Make it first.")
+
+
+def _write(out: Path, made: "Phantom | PointCloud", file_format: str | None, b0: float | None) -> None:
+    """Write a phantom and tell its format, what is lost and what to know."""
+    from phantoms import write_phantom_file
+
+    from .phantom_tables import print_lines
+
+    written = write_phantom_file(out, made, format=file_format, b0=b0)
+    print_lines("lost", written.lost)
+    print_lines("note", written.notes)
+    print(f"wrote {out} ({written.format}, {written.kind}); next: mrsim phantom info {out}")
 
 
 def _whole_cohort(
@@ -212,112 +243,3 @@ def _whole_cohort(
         spec, out, voxel_size=voxel_size, workers=jobs, progress=lambda name: print(name, file=sys.stderr)
     )
     print(f"wrote {out}: {len(made)} phantoms, participants.tsv, truth.tsv, cohort.json")
-
-
-def _load(source: str, voxel_size_mm: float | None, b0: float | None) -> "Phantom | PointCloud":
-    """Return a phantom of the library, or of a file."""
-    from phantoms import phantom_names, read_phantom_file
-
-    path = Path(source)
-    if not path.exists() and not path.suffix and (path.name == source or source in phantom_names()):
-        return _library_phantom(source, voxel_size_mm, {})
-    if voxel_size_mm is not None:
-        raise ValueError(
-            f"--voxel-size-mm is for phantoms of the library; {source} is a file with its own grid"
-        )
-    return read_phantom_file(path, b0=b0 or 3.0)
-
-
-def _library_phantom(name: str, voxel_size_mm: float | None, options: dict[str, Any]) -> "Phantom":
-    from mrsim.studies.problems import InputError, did_you_mean
-    from phantoms import describe_phantom, make_phantom, phantom_names
-
-    if name not in phantom_names():
-        raise InputError.single(
-            file=name, cause="is neither a phantom of the library nor a file",
-            remedy=did_you_mean(name, list(phantom_names())),
-        )  # fmt: skip
-    if voxel_size_mm is not None:
-        options = {**options, "voxel_size": voxel_size_mm * 1e-3}
-    made = make_phantom(name, **options)
-    if made.provenance:
-        return made
-    entry = describe_phantom(name)
-    return made.replace(
-        {
-            "provenance": {
-                "phantom": name,
-                "source": entry.source,
-                "licence": entry.licence,
-                "options": options,
-            }
-        }
-    )
-
-
-def _options(pairs: list[str]) -> dict[str, Any]:
-    """Read ``KEY=VALUE``; values are JSON numbers, lists, true, false, null, or plain text."""
-    import json
-
-    out: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.isidentifier():
-            raise ValueError(f"--set must be KEY=VALUE; got {pair!r}")
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = text
-        out[key] = tuple(value) if isinstance(value, list) else value
-    return out
-
-
-def _triple(text: str | None) -> tuple[float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        x, y, z = (1e-3 * float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--at-mm must be three numbers such as 0,-17,3; got {text!r}") from None
-    return x, y, z
-
-
-def _own_field(phantom: "Phantom") -> float:
-    held = phantom.provenance.get("values_hold_at_t")
-    return float(held) if isinstance(held, int | float) else 3.0
-
-
-def _is_native(path: Path) -> bool:
-    import h5py
-
-    if not h5py.is_hdf5(path):
-        return False
-    with h5py.File(path, "r") as f:
-        return f.attrs.get("format") in ("mrsim-phantom", "mrsim-cloud")
-
-
-def _check_target(out: Path, file_format: str | None) -> None:
-    """Refuse a target that cannot be written before anything is computed."""
-    from phantoms import format_of
-
-    format_of(out, file_format)
-    _need_folder(out)
-
-
-def _need_folder(out: Path) -> None:
-    from mrsim.studies.problems import InputError
-
-    if not out.absolute().parent.is_dir():
-        raise InputError.single(file=str(out), cause="its folder does not exist", remedy="Make it first.")
-
-
-def _write(out: Path, made: "Phantom | PointCloud", file_format: str | None, b0: float | None) -> None:
-    """Write a phantom and tell its format, what is lost and what to know."""
-    from phantoms import write_phantom_file
-
-    from .phantom_tables import print_lines
-
-    written = write_phantom_file(out, made, format=file_format, b0=b0)
-    print_lines("lost", written.lost)
-    print_lines("note", written.notes)
-    print(f"wrote {out} ({written.format}, {written.kind}); next: mrsim phantom info {out}")

@@ -43,8 +43,8 @@ def centroid(p, name):
 
 
 @both
-def test_painted_volumes_are_those_of_a_mean_adult(name):
-    truth = HEADS[name](3e-3).truth
+def test_painted_volumes_are_those_of_a_mean_adult(name, small_heads):
+    truth = small_heads[name].truth
     for region, want in PAINTED.items():
         # The file holds steps of 1/255; rounding moves the small nuclei by less than 0.5 %.
         assert truth["volumes_ml"][region] == pytest.approx(want, rel=5e-3), region
@@ -54,8 +54,8 @@ def test_painted_volumes_are_those_of_a_mean_adult(name):
 
 
 @both
-def test_segmented_volumes_are_plausible(name):
-    v = HEADS[name](3e-3).truth["volumes_ml"]
+def test_segmented_volumes_are_plausible(name, small_heads):
+    v = small_heads[name].truth["volumes_ml"]
     assert 10 < v["ventricles"] < 35
     assert 18 < v["brainstem"] < 30
     assert 95 < v["cerebellum_gm"] < 130
@@ -69,8 +69,8 @@ def test_segmented_volumes_are_plausible(name):
     assert 0.1 < (v["sulcal_csf"] + v["ventricles"]) / 1525 < 0.26
 
 
-def test_the_average_head_meets_the_volumes_it_was_sharpened_to():
-    v = icbm152_head(3e-3).truth["volumes_ml"]
+def test_the_average_head_meets_the_volumes_it_was_sharpened_to(small_heads):
+    v = small_heads["icbm152"].truth["volumes_ml"]
     assert v["cortical_gm"] == pytest.approx(537, rel=1e-3)
     assert v["cerebral_wm"] == pytest.approx(476, rel=1e-3)
 
@@ -149,8 +149,8 @@ def test_averaging_keeps_the_position():
 
 
 @both
-def test_fractions_and_labels(name):
-    p = HEADS[name](3e-3)
+def test_fractions_and_labels(name, small_heads):
+    p = small_heads[name]
     total = p.fractions.sum(axis=0)
     assert p.fractions.min() >= 0
     assert total.max() <= 1 + 1e-5
@@ -194,7 +194,7 @@ def test_sinuses_hold_air_inside_the_head(head):
     assert p.fractions[:, i[0], i[1], i[2]].sum() < 0.1
 
 
-def test_the_notice_travels():
+def test_the_notice_travels(small_heads):
     text = HEAD_FILE.with_name("NOTICE-MNI.txt").read_text()
     for part in (
         "Copyright (C) 1993-2004 Louis Collins",
@@ -206,7 +206,7 @@ def test_the_notice_travels():
     for name, path in FILES.items():
         with h5py.File(path) as f:
             assert f.attrs["notice"] == text
-        p = HEADS[name](3e-3)
+        p = small_heads[name]
         assert p.truth["notice"] == text
         assert p.provenance["notice"] == text
         assert path.name in notice
@@ -276,7 +276,7 @@ def test_the_build_reproduces_colin27():
     assert_same(COLIN_FILE, quantise(parts))
 
 
-def test_regions_cover_the_brain():
-    p = icbm152_head(3e-3)
+def test_regions_cover_the_brain(small_heads):
+    p = small_heads["icbm152"]
     assert set(REGION_TISSUES.values()) <= set(p.tissues)
     assert sum(p.truth["volumes_ml"][r] for r in REGION_TISSUES) == pytest.approx(p.truth["icv_ml"])

@@ -7,7 +7,6 @@ from scipy import ndimage
 from phantoms import (
     CohortSpec,
     diffusion_truth,
-    icbm152_head,
     load_phantom,
     make_subject,
     sample_cohort,
@@ -21,20 +20,17 @@ SPEC = CohortSpec(n_subjects=2, seed=6, age_range=(75, 80), lesions=2.0, texture
 
 
 @pytest.fixture(scope="module")
-def head():
-    return icbm152_head(2.5e-3)
-
-
-@pytest.fixture(scope="module")
 def people():
     return sample_cohort(SPEC)
 
 
 @pytest.fixture(scope="module")
-def made(people, head):
+def made(people, coarse_head):
     """Both visits of one person, and one without lesions and texture."""
     bare = dataclasses.replace(people[0], lesion_volume=0.0, texture=0.0)
-    return [make_subject(s, head, voxel_size=2.5e-3, fibres=s is people[0]) for s in (*people[:2], bare)]
+    return [
+        make_subject(s, coarse_head, voxel_size=2.5e-3, fibres=s is people[0]) for s in (*people[:2], bare)
+    ]
 
 
 def test_lesions_have_the_prescribed_volume_and_come_out_of_white_matter(people, made):
@@ -80,8 +76,8 @@ def test_lesions_grow_at_their_places_between_visits(made):
     assert (near[a[box] > 0.6] > 0.3).mean() > 0.95
 
 
-def test_sizes_and_places_follow_their_laws(head):
-    template = prepared(head, tuple(LAWS))
+def test_sizes_and_places_follow_their_laws(coarse_head):
+    template = prepared(coarse_head, tuple(LAWS))
     lesions = [b for k in range(12) for b in draw_lesions(template, 20e-6, np.random.default_rng(k))]
     assert all(SMALLEST * 1e-9 < b.volume <= LARGEST for b in lesions)
     near = np.mean([b.periventricular for b in lesions])

@@ -2,7 +2,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from phantoms import Phantom, PhantomError, PointCloud, phantom_picture, uniform_sphere
+from phantoms import Phantom, PhantomError, PointCloud, phantom_from_cloud, phantom_picture, uniform_sphere
 from phantoms.slices import volume_of
 
 SHAPE = (6, 9, 5)
@@ -52,6 +52,36 @@ def test_a_cloud_sums_its_points():
     assert np.isnan(plane.t1[1, 0])
 
 
+def test_points_of_the_same_values_are_one_tissue_in_shared_voxels():
+    """Two points of one voxel, as formats without tissues hold them: one tissue of both densities."""
+    c = PointCloud(
+        name="c", position=np.array([[0, 0, 0], [0, 0, 0], [0, 0, 0], [1e-3, 0, 0]]),
+        m0=np.array([0.25, 0.5, 0.125, 1.0]), t1=np.array([1.0, 1.0, 0.5, 0.5]), t2=np.full(4, 0.1),
+        voxel=np.eye(3) * 1e-3,
+    )  # fmt: skip
+    volume = volume_of(c, 3.0)
+    assert volume.names == ("tissue-1", "tissue-2")
+    assert volume.shares[:, 0, 0, 0] == pytest.approx([0.75, 0.125])
+    p = phantom_from_cloud(c)
+    density = np.array([t.pd for t in p.properties(3.0)])[:, None, None, None] * p.fractions
+    assert density[:, :, 0, 0] == pytest.approx(np.array([[0.75, 0.0], [0.125, 1.0]]))
+
+
+def test_planes_of_objects_show_their_inside():
+    """A wall in the middle is not what is drawn, nor a plane without the insert."""
+    walled = np.zeros((1, 9, 7, 5), np.float32)
+    walled[0, 1:4], walled[0, 5:8] = 1, 1
+    affine = np.diag([2e-3, 2e-3, 2e-3, 1.0])
+    p = Phantom(name="w", tissues=("wm",), fractions=walled, affine=affine)
+    x, y, z = volume_of(p.replace({"tissues": ("fat",)}), 3.0).middle()
+    assert x in (3, 5)
+    assert (y, z) == (3, 2)
+    held = np.zeros((2, 9, 7, 13), np.float32)
+    held[0], held[:, 4:6, 3, 8] = 1, [[0], [1]]
+    p = Phantom(name="i", tissues=("fat", "muscle"), fractions=held, affine=affine)
+    assert volume_of(p, 3.0).middle()[1:] == (3, 8)
+
+
 def test_the_picture_shows_the_sides_where_they_are(tmp_path):
     phantom_picture(tmp_path / "a.png", halves(), dpi=60)
     picture = matplotlib.image.imread(tmp_path / "a.png")[..., :3]
@@ -77,6 +107,8 @@ def test_free_points_and_single_slices_can_be_drawn(tmp_path):
     r = np.random.default_rng(0).normal(size=(200, 3)) * 0.01
     ones = np.ones(200)
     phantom_picture(tmp_path / "a.png", PointCloud(name="a", position=r, m0=ones, t1=ones, t2=ones), dpi=50)
+    one = np.ones(1)
+    phantom_picture(tmp_path / "c.png", PointCloud(name="c", position=r[:1], m0=one, t1=one, t2=one), dpi=50)
     flat = halves().replace({"fractions": halves().fractions[..., 2:3]})
     phantom_picture(tmp_path / "b.png", flat, dpi=50)
 

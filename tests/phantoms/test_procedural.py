@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from phantoms import PhantomError, icbm152_head, procedural_head
+from phantoms import PhantomError, procedural_head
 from phantoms.head import REGION_TISSUES
 from phantoms.procedural import THICKNESS
 
@@ -14,9 +14,9 @@ def head():
     return procedural_head(SIZE, seed=3)
 
 
-def test_it_has_what_the_packaged_heads_have(head):
-    assert head.tissues == icbm152_head(3e-3).tissues
-    assert head.regions == icbm152_head(3e-3).regions
+def test_it_has_what_the_packaged_heads_have(head, small_heads):
+    assert head.tissues == small_heads["icbm152"].tissues
+    assert head.regions == small_heads["icbm152"].regions
     assert head.provenance["licence"] == "none needed"
     assert all(v > 0 for v in head.volumes().values())
 

@@ -16,6 +16,7 @@ from phantoms import (
 from phantoms.head import REGION_TISSUES
 
 SPEC = CohortSpec(n_subjects=8, seed=2, age_range=(20, 85))
+SIZE = 3e-3
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def head():
 
 @pytest.fixture(scope="module")
 def made(people, head):
-    return [make_subject(s, head, voxel_size=2.2e-3) for s in people[:2]]
+    return [make_subject(s, head, voxel_size=SIZE) for s in people[:2]]
 
 
 def test_volumes_are_as_prescribed(people, made):
@@ -72,11 +73,11 @@ def test_fractions_are_exact_steps_and_valid(made):
     assert np.array_equal(codes.astype(np.float32) / np.float32(255), p.fractions)
     assert codes.sum(axis=0).max() <= 255
     assert set(np.unique(p.labels)) == {0, *p.regions}
-    assert p.voxel_size == pytest.approx((2.2e-3,) * 3)
+    assert p.voxel_size == pytest.approx((SIZE,) * 3)
 
 
 def test_same_bytes_after_other_subjects(people, head, made, tmp_path):
-    again = make_subject(people[1], head, voxel_size=2.2e-3)
+    again = make_subject(people[1], head, voxel_size=SIZE)
     for p, name in ((made[1], "a.h5"), (again, "b.h5")):
         save_phantom(tmp_path / name, p)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -88,7 +89,7 @@ def test_same_bytes_after_other_subjects(people, head, made, tmp_path):
 def test_planted_change_of_one_region_changes_that_region(people, head, made):
     s = people[0]
     less = dataclasses.replace(s, volumes={**s.volumes, "hippocampus": 0.77 * s.volumes["hippocampus"]})
-    a, b = made[0].truth["volumes_ml"], make_subject(less, head, voxel_size=2.2e-3).truth["volumes_ml"]
+    a, b = made[0].truth["volumes_ml"], make_subject(less, head, voxel_size=SIZE).truth["volumes_ml"]
     # Atrophy as in Alzheimer's disease (-23 %, Shi 2009); each volume is met within 1 %.
     assert b["hippocampus"] / a["hippocampus"] == pytest.approx(0.77, rel=0.015)
     assert b["thalamus"] / a["thalamus"] == pytest.approx(1.0, rel=0.015)
@@ -100,9 +101,9 @@ def test_scales_reach_the_tissues(people, made):
     assert wm.t1 == pytest.approx(0.838 * people[0].scale["wm"]["t1"])
 
 
-def test_heads_on_other_grids_work(people):
-    p = make_subject(people[0], icbm152_head(3e-3))
-    assert p.voxel_size == pytest.approx((3e-3,) * 3)
+def test_heads_on_other_grids_work(people, coarse_head):
+    p = make_subject(people[0], coarse_head)
+    assert p.voxel_size == pytest.approx((2.5e-3,) * 3)
     assert p.truth["volumes_ml"]["hippocampus"] == pytest.approx(
         people[0].volumes["hippocampus"] * 1e6, rel=0.02
     )

@@ -129,6 +129,10 @@ def test_a_whole_cohort_goes_into_a_folder(place, monkeypatch):
         (["make", "sphere", "-o", "x.h5", "--format", "dicom"], "format must be one of native"),
         (["make", "sphere", "--set", "radiu=1", "-o", "x.h5"], "options of 'sphere' must be among"),
         (["make", "sphere", "--set", "radius", "-o", "x.h5"], "--set must be KEY=VALUE"),
+        (["make", "sphere", "--set", "radius=abc", "-o", "x.h5"], "must be like its default 0.08; got 'abc'"),
+        (["make", "sphere", "-o", "folder.h5"], r"folder\.h5: is a folder"),
+        (["make", "sphere", "--subject", "1", "-o", "x.h5"], "name one person of a cohort"),
+        (["make", "--cohort", "none.toml", "--visit", "1", "-o", "x"], "name one person of a cohort"),
         (["make", "--cohort", "none.toml", "-o", "x"], "none.toml"),
         (["make", "--cohort", "none.toml", "-o", "x.h5"], "into a folder"),
         (["info", "nothing.h5"], "nothing.h5 must exist"),
@@ -139,12 +143,14 @@ def test_a_whole_cohort_goes_into_a_folder(place, monkeypatch):
         (["show", "sphere", "-o", "x.jpg"], r"must end in \.png"),
         (["show", "sphere", "-o", "x.png", "--at-mm", "1,2"], "--at-mm must be three numbers"),
         (["show", "sphere", "-o", "x.png", "--at-mm", "1,2,9000"], "at must lie inside the object"),
+        (["show", "sphere", "-o", "x.png", "--at-mm", "nan,0,0"], "at must lie inside the object"),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_nothing_written(place, arguments, message):
     save_phantom(place / "damaged.h5", brainlet())
     (place / "damaged.h5").write_bytes((place / "damaged.h5").read_bytes()[:2000])
     (place / "text.json").write_text("{}")
+    (place / "folder.h5").mkdir()
     before = {p.name for p in place.iterdir()}
     result = call(*arguments)
     assert result.exit_code == 2, result.output
