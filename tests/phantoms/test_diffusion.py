@@ -1,75 +1,27 @@
 from __future__ import annotations
 
-import json
-
-import h5py
 import numpy as np
 import pytest
 
 from phantoms import (
     Compartment,
     DiffusionModel,
-    Phantom,
     PhantomError,
-    PhantomFileError,
     TensorCompartment,
     ball,
     diffusion_truth,
     head_diffusion,
-    load_phantom,
-    save_phantom,
     stick,
     zeppelin,
 )
 from phantoms.diffusion_maps import fractional_anisotropy, mean_diffusivity
 from phantoms.fibres import white_matter
 
-D, DP = 1.7e-9, 0.4e-9
-
-
-def unit(v):
-    return np.asarray(v, float) / np.linalg.norm(v, axis=-1, keepdims=True)
-
-
-def linear(b, directions):
-    g = unit(directions)
-    return b * g[..., :, None] * g[..., None, :]
-
-
-def sphere(n):
-    """Fibonacci points (n, 3), near to a uniform distribution."""
-    i = np.arange(n) + 0.5
-    z, phi = 1.0 - 2.0 * i / n, np.pi * (1.0 + 5.0**0.5) * i
-    r = np.sqrt(1.0 - z**2)
-    return np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1)
-
-
-def crossing(rng=None, shape=(3, 4, 2), compartments=None):
-    """Model of two populations with random directions on a small skewed grid."""
-    rng = rng or np.random.default_rng(3)
-    weights = rng.uniform(0.2, 0.5, (2, *shape))
-    affine = np.array([[2e-3, 1e-4, 0, -4e-3], [0, 3e-3, 2e-4, 1e-3], [0, 0, 4e-3, 5e-3], [0, 0, 0, 1]])
-    default = (
-        stick(fraction=0.5, diffusivity=D),
-        zeppelin(fraction=0.3, d_parallel=D, d_perpendicular=DP),
-        ball(fraction=0.2, diffusivity=3e-9),
-    )
-    return DiffusionModel(
-        tissues={"wm": compartments or default},
-        directions=unit(rng.normal(size=(2, *shape, 3))), weights=weights, affine=affine,
-    )  # fmt: skip
+from .diffusion_models import DP, D, crossing, linear, phantom, sphere, unit
 
 
 def eigen(values, axes):
     return TensorCompartment.from_eigenvalues(fraction=1.0, eigenvalues=values, axes=axes)
-
-
-def phantom(model=None, shape=(3, 4, 2)):
-    f = np.zeros((2, *shape), np.float32)
-    f[0], f[1] = 0.6, 0.3
-    return Phantom(
-        name="p", tissues=("wm", "gm"), fractions=f, affine=np.diag([2e-3, 3e-3, 4e-3, 1]), diffusion=model
-    )
 
 
 def test_isotropic_b_tensor_sees_no_direction():
@@ -255,67 +207,3 @@ def model(*, n=1, tissue="wm", fraction=1.0, directions=None, weights=None, affi
     directions = np.broadcast_to([0, 0, 1.0], (n, 2, 3, 2, 3)) if directions is None else directions
     tissues = {tissue: (stick(fraction=fraction, diffusivity=D),)}
     return DiffusionModel(tissues=tissues, directions=directions, weights=weights, affine=affine)
-
-
-def mapped_model():
-    """A model with a map of every kind."""
-    rng = np.random.default_rng(8)
-    f = rng.uniform(0.2, 0.6, (3, 4, 2)).astype(np.float32)
-    tensor = np.broadcast_to(np.diag([1e-9, 5e-10, 2e-10]), (3, 4, 2, 3, 3))
-    return crossing(
-        compartments=(
-            stick(fraction=f, diffusivity=rng.uniform(1e-9, 2e-9, f.shape)),
-            TensorCompartment(fraction=1 - f, tensor=tensor),
-        )
-    )
-
-
-@pytest.mark.parametrize("make", [crossing, mapped_model])
-def test_file_round_trip(tmp_path, make):
-    p = phantom(make())
-    save_phantom(tmp_path / "a.h5", p)
-    save_phantom(tmp_path / "b.h5", p)
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-    q = load_phantom(tmp_path / "a.h5").diffusion
-    cells, b = np.arange(24), linear(1e9, sphere(7))
-    assert np.array_equal(q.attenuation("wm", b, cells), p.diffusion.attenuation("wm", b, cells))
-    assert np.array_equal(q.affine, p.diffusion.affine)
-    assert p.replace({"name": "q"}).diffusion is p.diffusion
-
-
-def test_constants_need_no_grid(tmp_path):
-    free, still = ball(fraction=0.4, diffusivity=3e-9), ball(fraction=0.6, diffusivity=0.0)
-    m = DiffusionModel(tissues={"gm": (free, still)})
-    save_phantom(tmp_path / "a.h5", phantom(m))
-    q = load_phantom(tmp_path / "a.h5").diffusion
-    assert q.shape == (1, 1, 1)
-    got = q.attenuation("gm", linear(1e9, sphere(3)), q.cells(np.ones((2, 3))))
-    assert got == pytest.approx(0.4 * np.exp(-3) + 0.6, rel=1e-12)
-
-
-def change_json(f, change):
-    described = json.loads(f["diffusion/compartments"][()].tobytes())
-    change(described)
-    del f["diffusion/compartments"]
-    f["diffusion/compartments"] = np.frombuffer(json.dumps(described).encode(), np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (lambda f: f.__delitem__("diffusion/compartments"), "'compartments' must be present"),
-        (lambda f: f.__delitem__("diffusion/weights"), "'weights' must be present"),
-        (lambda f: f.__delitem__("diffusion/map0"), "'map0' must be present"),
-        (lambda f: change_json(f, lambda d: d["wm"][0].pop("fraction")), "KeyError"),
-        (lambda f: change_json(f, lambda d: d["wm"][0].update(fraction="x")), "content must describe"),
-        (lambda f: change_json(f, lambda d: d.update(csf=d.pop("wm"))), "must name tissues"),
-        (lambda f: change_json(f, lambda d: d["wm"].pop()), "must add up to 1"),
-    ],
-)
-def test_bad_files_are_refused(tmp_path, change, text):
-    path = tmp_path / "bad.h5"
-    save_phantom(path, phantom(mapped_model()))
-    with h5py.File(path, "r+") as f:
-        change(f)
-    with pytest.raises(PhantomFileError, match=text):
-        load_phantom(path)
