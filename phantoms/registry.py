@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,7 +10,6 @@ from typing import Any, Literal, get_type_hints
 
 import numpy as np
 
-from .covering import VoxelSize, covering_shape, voxel_edges
 from .phantom import Phantom, PhantomError
 
 Kind = Literal["head", "quality", "mathematical"]
@@ -123,60 +121,6 @@ def _checked(entry: PhantomEntry, options: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _shepp_logan_2d(voxel_size: VoxelSize = 1e-3, fov: float = 0.2) -> Phantom:
-    from .shepp_logan import shepp_logan_2d
-
-    x, y, z = voxel_edges(voxel_size).tolist()
-    nx, ny = covering_shape((x, y, z), (fov, fov))
-    return shepp_logan_2d((nx, ny), (x, y), fov, thickness=z)
-
-
-def _shepp_logan_3d(voxel_size: VoxelSize = 2e-3, fov: float = 0.2) -> Phantom:
-    from .shepp_logan import shepp_logan_3d
-
-    nx, ny, nz = covering_shape(voxel_size, (fov,) * 3)
-    return shepp_logan_3d((nx, ny, nz), voxel_size, fov)
-
-
-def _sphere(
-    voxel_size: VoxelSize = 2e-3,
-    radius: float = 0.08,
-    t1: float = math.inf,
-    t2: float = math.inf,
-    t2_prime: float = math.inf,
-) -> Phantom:
-    from .shepp_logan import uniform_sphere
-
-    nx, ny, nz = covering_shape(voxel_size, (2.0 * radius,) * 3)
-    return uniform_sphere((nx, ny, nz), voxel_size, radius, t1=t1, t2=t2, t2_prime=t2_prime)
-
-
-def _uniform(
-    voxel_size: VoxelSize = 2e-3,
-    lengths: tuple[float, float, float] = (0.16, 0.16, 0.16),
-    t1: float = math.inf,
-    t2: float = math.inf,
-    t2_prime: float = math.inf,
-) -> Phantom:
-    from .shepp_logan import uniform_box
-
-    nx, ny, nz = covering_shape(voxel_size, lengths)
-    return uniform_box((nx, ny, nz), voxel_size, lengths, t1=t1, t2=t2, t2_prime=t2_prime)
-
-
-def _point(
-    voxel_size: float = 1e-3,
-    position: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    t1: float = math.inf,
-    t2: float = math.inf,
-    t2_prime: float = math.inf,
-) -> Phantom:
-    from .shepp_logan import point_phantom
-
-    voxel_edges(voxel_size)
-    return point_phantom(position, voxel_size=voxel_size, t1=t1, t2=t2, t2_prime=t2_prime)
-
-
 _ENTRIES: Mapping[str, PhantomEntry] = {
     entry.name: entry
     for entry in (
@@ -266,7 +210,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Modified Shepp-Logan slice with closed-form k-space",
             source="Toft 1996",
             licence="none needed",
-            factory="registry:_shepp_logan_2d",
+            factory="plain_objects:shepp_logan_2d",
         ),
         PhantomEntry(
             name="shepp-logan-3d",
@@ -274,7 +218,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Three-dimensional modified Shepp-Logan with closed-form k-space",
             source="Toft 1996, three-dimensional extension",
             licence="none needed",
-            factory="registry:_shepp_logan_3d",
+            factory="plain_objects:shepp_logan_3d",
         ),
         PhantomEntry(
             name="sphere",
@@ -282,7 +226,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Uniform sphere with closed-form k-space",
             source="formula",
             licence="none needed",
-            factory="registry:_sphere",
+            factory="plain_objects:sphere",
         ),
         PhantomEntry(
             name="uniform",
@@ -290,7 +234,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Uniform box with closed-form k-space",
             source="formula",
             licence="none needed",
-            factory="registry:_uniform",
+            factory="plain_objects:uniform",
         ),
         PhantomEntry(
             name="point",
@@ -298,7 +242,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="One filled voxel anywhere",
             source="formula",
             licence="none needed",
-            factory="registry:_point",
+            factory="plain_objects:point",
         ),
     )
 }
