@@ -201,10 +201,15 @@ def _check_target(out: Path, file_format: str | None) -> None:
 
 
 def _need_folder(out: Path) -> None:
+    import os
+
     from mrsim.studies.problems import InputError
 
-    if not out.absolute().parent.is_dir():
+    folder = out.absolute().parent
+    if not folder.is_dir():
         raise InputError.single(file=str(out), cause="its folder does not exist", remedy="Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise InputError.single(file=str(out), cause="its folder is read-only", remedy="Name another one.")
 
 
 def _write(out: Path, made: "Phantom | PointCloud", file_format: str | None, b0: float | None) -> None:

@@ -159,6 +159,16 @@ def test_bad_input_is_one_line_exit_2_and_nothing_written(place, arguments, mess
     assert {p.name for p in place.iterdir()} == before
 
 
+def test_a_read_only_folder_is_told_before_anything_is_computed(place, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # permissions do not bind root
+    monkeypatch.setattr("phantoms.registry.make_phantom", lambda *_, **__: pytest.fail("computed"))
+    for arguments in (["make", "icbm152", "-o", "x.h5"], ["convert", "icbm152", "x.json"],
+                      ["show", "icbm152", "-o", "x.png"]):  # fmt: skip
+        result = call(*arguments)
+        assert result.exit_code == 2, result.output
+        assert "its folder is read-only" in result.output
+
+
 def test_info_cuts_notices_and_lays_volumes_side_by_side(place):
     truth = {"volumes_ml": {"hippocampus": 7.25}, "target_ml": {"hippocampus": 7.5}, "notice": "line\n" * 9}
     save_phantom(place / "s.h5", brainlet().replace({"truth": truth}))
