@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .guard import guarded
-from .options import Debug, Jobs, cores
+from .options import Debug, cores
 from .phantom_sources import is_native, library_phantom, load_source, one_subject, own_field, read_options
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ Field = Annotated[
 VoxelSize = Annotated[
     float | None,
     typer.Option(
-        "--voxel-size-mm", min=0.2, max=20, help="Grid of a phantom of the library.", show_default=False
+        "--voxel-size-mm",
+        min=0.2,
+        max=20,
+        help="Voxel edge of a library phantom or a subject (default: its own).",
+        show_default=False,
     ),
 ]
 Format = Annotated[
@@ -73,13 +77,18 @@ def make(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Option of the phantom, SI units; repeatable.",
+            help="Option of the phantom, SI units; 'mrsim phantom info NAME' lists them; repeatable.",
             show_default=False,
         ),
     ] = None,
     file_format: Format = None,
     b0: Field = None,
-    jobs: Jobs = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Subjects at a time (default: all cores).", show_default=False
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Make a phantom of the library, or the subjects of a cohort."""
@@ -118,9 +127,9 @@ def info(
     debug: Debug = False,
 ) -> None:
     """Tell what a phantom holds: grid, tissues, volumes, truth, provenance, licence."""
-    from phantoms import Phantom, check_content, oddities
+    from phantoms import Phantom, check_content, oddities, phantom_names
 
-    from .phantom_tables import print_cloud, print_lines, print_phantom
+    from .phantom_tables import print_cloud, print_lines, print_options, print_phantom
 
     found = load_source(source, voxel_size_mm, b0)
     if isinstance(found, Phantom):
@@ -128,6 +137,8 @@ def info(
     else:
         print_cloud(found)
         print_lines("note", oddities(found))
+    if not Path(source).exists() and source in phantom_names():
+        print_options(source)
     if Path(source).is_file() and is_native(Path(source)):
         stated = check_content(source)
         print("content: " + ("no hash in the file" if stated is None else f"sha256 {stated}, as written"))

@@ -87,6 +87,13 @@ def print_cloud(cloud: "PointCloud") -> None:
     print_record("Source", _shortened(cloud.source))
 
 
+def print_options(name: str) -> None:
+    """Print the options of a phantom of the library with their defaults."""
+    from phantoms import describe_phantom
+
+    print_record("Options (make --set KEY=VALUE, SI units)", describe_phantom(name).options)
+
+
 def print_lines(kind: str, lines: Iterable[str]) -> None:
     """Print lines that begin with their kind (lost, note)."""
     for line in lines:

@@ -169,6 +169,13 @@ def test_a_read_only_folder_is_told_before_anything_is_computed(place, monkeypat
         assert "its folder is read-only" in result.output
 
 
+def test_info_of_a_library_phantom_lists_its_options(place):
+    result = call("info", "sphere", "--voxel-size-mm", 20)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"radius\s+0.08", result.output)
+    assert "voxel_size" in result.output.split("Options")[1]
+
+
 def test_info_cuts_notices_and_lays_volumes_side_by_side(place):
     truth = {"volumes_ml": {"hippocampus": 7.25}, "target_ml": {"hippocampus": 7.5}, "notice": "line\n" * 9}
     save_phantom(place / "s.h5", brainlet().replace({"truth": truth}))
