@@ -1,12 +1,15 @@
-"""Bring your own harmonizer: a class of a few lines, and the suite that says whether it keeps the contract.
+"""Bring your own harmonizer: a class of a few lines with the suite that tests it, or any program.
 
 The method: scale every image so that its median equals the median that the sites have in common.
 """
 
+import sys
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 
-from mrsim.harmonizers import Capabilities, ImageHarmonizer, check_harmonizer
+from mrsim.harmonizers import Capabilities, ImageHarmonizer, check_harmonizer, run_program
 
 
 class MedianScaling(ImageHarmonizer):
@@ -34,3 +37,27 @@ after = [
     method.transform(image, site=site) for image, site in zip(images, ("oxford", "nottingham"), strict=True)
 ]
 print("largest difference between the sites:", np.abs(after[0].get_fdata() - after[1].get_fdata()).max())
+
+# A program of others, be it HACA3, IGUANe or a container, needs a BIDS folder and a command. Here a script
+# stands in, which knows nothing of mrsim: its first argument is the dataset, its second the folder to fill.
+for session, image in zip(("oxford", "nottingham"), images, strict=True):
+    folder = Path("dataset", "sub-01", f"ses-{session}", "anat")
+    folder.mkdir(parents=True)
+    nib.save(image, folder / f"sub-01_ses-{session}_T1w.nii.gz")
+Path("program.py").write_text("""
+import sys
+from pathlib import Path
+import nibabel, numpy
+source, out = map(Path, sys.argv[1:])
+for path in source.glob("sub-*/**/*_T1w.nii.gz"):
+    image = nibabel.load(path)
+    target = out / path.relative_to(source)
+    target.parent.mkdir(parents=True)
+    scaled = image.get_fdata() / numpy.median(image.get_fdata())
+    nibabel.save(nibabel.Nifti1Image(scaled, image.affine), target)
+""")
+# A container: ["docker", "run", "--rm", "-v", "{in}:/in:ro", "-v", "{out}:/out", "lab/haca3", "/in", "/out"]
+# In a shell: mrsim harmonize external --in dataset --out done --command "python program.py {in} {out}"
+made = run_program([sys.executable, "program.py", "{in}", "{out}"], "dataset", "harmonized", timeout=600)
+one, other = (nib.load(path).get_fdata() for path in made)
+print("by a program:", [path.name for path in made], "largest difference:", np.abs(one - other).max())

@@ -100,7 +100,8 @@ def recon(
 
 def harmonize(
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="See mrsim list harmonizers.", show_default=False)
+        str,
+        typer.Argument(metavar="METHOD", help="See mrsim list harmonizers; or external.", show_default=False),
     ],
     source: Annotated[
         Path,
@@ -126,17 +127,36 @@ def harmonize(
         ),
     ] = "",
     contrast: Annotated[str, typer.Option("--contrast", help="Suffix of the images.")] = "T1w",
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", metavar="BIDS", help="Folder with a mask per image.", show_default=False),
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            "--command",
+            help="Program of METHOD external: reads {in}, writes {out}; {site_column} too.",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Longest time of the program [s].")] = 86400.0,
     param: Param = None,
     debug: Debug = False,
 ) -> None:
-    """Harmonize a table of features, or the images of a BIDS dataset."""
+    """Harmonize a table of features, or the images or diffusion scans of a BIDS dataset."""
     from mrsim.studies.problems import InputError
-    from mrsim.studies.single_harmonize import harmonize_images, harmonize_table
+    from mrsim.studies.single_harmonize import harmonize_table
 
     params = _parse_params(param or [])
     if source.is_dir():
-        made = harmonize_images(
-            method, source, out, contrast=contrast, site_column=site_column or "session", params=params
+        made = _harmonize_folder(
+            method,
+            source,
+            out,
+            {"site_column": site_column or "session", "contrast": contrast},
+            {"params": params, "masks": masks},
+            {"command": command, "timeout": timeout},
+            covariates,
         )
     elif source.is_file():
         made = harmonize_table(
@@ -151,6 +171,33 @@ def harmonize(
     else:
         raise InputError.single(file=str(source), cause="no such file or folder", remedy="Give --in.")
     print(f"wrote {out}: " + ", ".join(f"{count} {name}" for name, count in made.items()))
+
+
+def _harmonize_folder(
+    method: str,
+    source: Path,
+    out: Path,
+    dataset: dict[str, Any],
+    choices: dict[str, Any],
+    program: dict[str, Any],
+    covariates: str,
+) -> dict[str, Any]:
+    """Send a folder to a registered method or to a program; refuse options that would do nothing."""
+    from mrsim.studies.harmonize_folder import harmonize_by_program, harmonize_images
+
+    if covariates:
+        raise ValueError(
+            f"--covariates must be left out for folders, since no method of images keeps any; "
+            f"got {covariates!r}. Harmonize a table of features instead."
+        )
+    if (method == "external") != (program["command"] is not None):
+        raise ValueError(
+            f"--command must be given with METHOD external, and only then; got METHOD {method!r}. "
+            "Example: mrsim harmonize external --command 'program {in} {out}' --in BIDS --out NEW"
+        )
+    if method == "external":
+        return harmonize_by_program(source=source, out=out, **dataset, **program)
+    return harmonize_images(method, source, out, **dataset, **choices)
 
 
 def evaluate(

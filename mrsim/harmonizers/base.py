@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .tables import site_labels
-from .volumes import Volume, as_float32_image, read_volume, zip_volumes
+from .volumes import ImageInputError, Volume, as_float32_image, read_volume, zip_volumes
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -190,7 +190,8 @@ class ImageHarmonizer(Harmonizer):
         masks
             One mask image per image (non-zero is inside), on the image's grid.
         covariates
-            Accepted for the common signature; used only where ``capabilities.keeps_covariates``.
+            Table or mapping of columns; only its column "subject" is read, by methods that need traveling
+            subjects.
 
         Raises
         ------
@@ -200,7 +201,7 @@ class ImageHarmonizer(Harmonizer):
         sites = site_labels(site)
         self._forget()
         if type(self)._learn is not ImageHarmonizer._learn:
-            self._learn(zip_volumes(images, masks, sites))
+            self._learn(zip_volumes(images, masks, sites, _subjects(covariates, len(sites))))
         self.sites_ = np.unique(sites)
         return self
 
@@ -228,3 +229,18 @@ class ImageHarmonizer(Harmonizer):
     @abstractmethod
     def _apply(self, volume: Volume) -> NDArray[np.floating]:
         """Return the harmonized voxels of one volume; must not change `volume`."""
+
+
+def _subjects(covariates: Any, count: int) -> list[str] | None:
+    """Return the subject label of each image, None where covariates name no subjects."""
+    try:
+        column = covariates["subject"]
+    except (TypeError, KeyError, IndexError, ValueError):
+        return None
+    labels = [str(label) for label in column]
+    if len(labels) != count:
+        raise ImageInputError(
+            f"covariates must have one row per image ({count}); got {len(labels)} subjects. "
+            "Take images, site and covariates from the same table."
+        )
+    return labels

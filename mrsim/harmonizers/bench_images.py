@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from .base import Harmonizer
 from .bench import Array, Bench, Case
 
 _SITES = ("north", "south", "north", "south", "south", "north")
+# Everybody travels: both sites are visited.
+_SUBJECTS = ("ann", "ann", "bob", "bob", "cat", "cat")
 _SHAPE = (20, 23, 18)
 
 
@@ -47,7 +50,8 @@ class ImageBench(Bench):
         rows = range(6) if order is None else order.tolist()
         sites = ["north" if one_site else self.sites[i] for i in rows]
         images = [self._scaled(i, gain) for i in rows]
-        return harmonizer.fit(images, site=sites, masks=[self.masks[i] for i in rows])
+        masks = [self.masks[i] for i in rows]
+        return harmonizer.fit(images, site=sites, masks=masks, **self.beside_images(rows))
 
     def outputs(
         self,
@@ -63,9 +67,22 @@ class ImageBench(Bench):
         found = {}
         for i in rows:
             label = site or ("north" if one_site else self.sites[i])
-            image = harmonizer.transform(self._scaled(i, gain), site=label, mask=self.masks[i])
+            image = harmonizer.transform(
+                self._scaled(i, gain), site=label, mask=self.masks[i], **self.beside_image
+            )
             found[i] = np.asanyarray(image.dataobj)
         return [found[i] for i in range(7)]
+
+    def beside_images(self, rows: Iterable[int]) -> dict[str, Any]:
+        """Return further arguments of ``fit``: who was scanned, where travelers are needed."""
+        if not self.prototype.declared().needs_traveling_subjects:
+            return {}
+        return {"covariates": {"subject": [_SUBJECTS[i] for i in rows]}}
+
+    @property
+    def beside_image(self) -> dict[str, Any]:
+        """Further arguments of ``transform``."""
+        return {}
 
     def inputs(self, *, one_site: bool = False) -> list[Array]:
         """Return the voxels of all seven heads."""
@@ -84,7 +101,7 @@ class ImageBench(Bench):
 
         integer = Nifti1Image(np.round(self.inputs()[6]).astype(np.int16), self.images[6].affine)
         for image in (self.images[6], integer):
-            out = fitted.transform(image, site="south", mask=self.masks[6])
+            out = fitted.transform(image, site="south", mask=self.masks[6], **self.beside_image)
             data = np.asanyarray(out.dataobj)
             if data.dtype != np.float32 or out.get_data_dtype() != np.float32:
                 return f"the output must be float32; got {data.dtype} stored as {out.get_data_dtype()}"
@@ -99,8 +116,9 @@ class ImageBench(Bench):
         from nibabel import Nifti1Image
 
         data = self.inputs()[6].copy()
-        data[tuple(n // 2 for n in _SHAPE)] = np.nan
-        out = fitted.transform(Nifti1Image(data, self.images[6].affine), site="south", mask=self.masks[6])
+        data[tuple(n // 2 for n in data.shape[:3])] = np.nan
+        image = Nifti1Image(data, self.images[6].affine)
+        out = fitted.transform(image, site="south", mask=self.masks[6], **self.beside_image)
         return data, np.asanyarray(out.dataobj)
 
     def mistakes(self) -> list[Case]:
@@ -108,33 +126,38 @@ class ImageBench(Bench):
         from nibabel import Nifti1Image
 
         fitted = self.fit(self.fresh())
-        image, mask = self.images[6], self.masks[6]
-        four = Nifti1Image(np.stack([self.inputs()[6]] * 2, axis=-1), image.affine)
+        image, mask, more = self.images[6], self.masks[6], self.beside_image
+        stack = Nifti1Image(np.stack([self.inputs()[6]] * 2, axis=-1), image.affine)
         small = Nifti1Image(np.ones((4, 5, 6), np.uint8), image.affine)
         beside = image.affine.copy()
         beside[0, 3] += 2.0
         shifted = Nifti1Image(np.asanyarray(mask.dataobj), beside)
+
+        def transform(given: Any, inside: Any) -> Any:
+            return fitted.transform(given, site="south", mask=inside, **more)
+
         return [
-            ("a 4D image", "image", lambda: fitted.transform(four, site="south")),
-            ("an array", "image", lambda: fitted.transform(self.inputs()[6], site="south", mask=mask)),
-            ("a mask of another shape", "mask", lambda: fitted.transform(image, site="south", mask=small)),
+            ("an image of too many dimensions", "image", lambda: transform(stack, None)),
+            ("an array", "image", lambda: transform(self.inputs()[6], mask)),
+            ("a mask of another shape", "mask", lambda: transform(image, small)),
+            ("a mask with another affine", "mask", lambda: transform(image, shifted)),
             (
-                "a mask with another affine",
-                "mask",
-                lambda: fitted.transform(image, site="south", mask=shifted),
+                "an empty site list",
+                "site",
+                lambda: self.fresh().fit([], site=[], **self.beside_images([])),
             ),
-            ("an empty site list", "site", lambda: self.fresh().fit([], site=[])),
         ]
 
     def hard_cases(self) -> list[Case]:
         """Offer a constant image."""
         from nibabel import Nifti1Image
 
-        flat = Nifti1Image(np.full(_SHAPE, 7.0), self.images[0].affine)
+        flat = Nifti1Image(np.full(self.images[0].shape, 7.0), self.images[0].affine)
         fitted = self.fit(self.fresh())
 
         def constant() -> list[Array]:
-            return [np.asanyarray(fitted.transform(flat, site="south", mask=self.masks[6]).dataobj)]
+            made = fitted.transform(flat, site="south", mask=self.masks[6], **self.beside_image)
+            return [np.asanyarray(made.dataobj)]
 
         return [("a constant image", "image", constant)]
 
@@ -142,7 +165,8 @@ class ImageBench(Bench):
         """Fit on a sequence that builds each image when asked; return also how many lived at once."""
         lazy = _LazyImages(self.images[:6])
         masks = self.masks[:6]
-        return harmonizer.fit(lazy, site=self.sites[:6], masks=masks), lazy.most_alive
+        fitted = harmonizer.fit(lazy, site=self.sites[:6], masks=masks, **self.beside_images(range(6)))
+        return fitted, lazy.most_alive
 
     def _scaled(self, i: int, gain: float) -> Any:
         if gain == 1.0:

@@ -18,8 +18,10 @@ import numpy as np
 
 from .base import Harmonizer, ImageHarmonizer, NotFittedError, UnseenSiteError, learned_state
 from .bench import Bench
+from .bench_diffusion import DiffusionBench
 from .bench_features import FeatureBench
 from .bench_images import ImageBench
+from .diffusion import DiffusionHarmonizer
 from .persistence import load_harmonizer, save_harmonizer
 
 
@@ -80,7 +82,7 @@ def check_harmonizer(harmonizer: Harmonizer, *, raise_on_failure: bool = True) -
 
 
 def _run(name: str, harmonizer: Harmonizer) -> CheckResult:
-    bench = ImageBench(harmonizer) if isinstance(harmonizer, ImageHarmonizer) else FeatureBench(harmonizer)
+    bench = _bench(harmonizer)
     reason = harmonizer.known_exceptions.get(name)
     try:
         CHECKS[name](bench)
@@ -94,6 +96,12 @@ def _run(name: str, harmonizer: Harmonizer) -> CheckResult:
     if reason is not None:
         return CheckResult(name=name, status="failed", detail="passes, so remove it from known_exceptions")
     return CheckResult(name=name, status="passed")
+
+
+def _bench(harmonizer: Harmonizer) -> Bench:
+    if isinstance(harmonizer, DiffusionHarmonizer):
+        return DiffusionBench(harmonizer)
+    return ImageBench(harmonizer) if isinstance(harmonizer, ImageHarmonizer) else FeatureBench(harmonizer)
 
 
 def check_parameters(bench: Bench) -> None:

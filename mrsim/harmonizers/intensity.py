@@ -1,4 +1,4 @@
-"""Intensity normalization of single images and of image collections: z-score, Nyul, WhiteStripe."""
+"""Intensity normalization of single images and of collections: z-score, min-max, WhiteStripe, Nyul."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .base import Capabilities, ImageHarmonizer
 from .density import tissue_mode
+from .histogram import mapped
 from .volumes import Volume
 
 _INVARIANT = Capabilities(needs_site_labels=False, handles_unseen_site=True, scaling="invariant")
@@ -31,6 +32,35 @@ class ZScore(ImageHarmonizer):
     def _apply(self, volume: Volume) -> NDArray[np.float64]:
         inside = volume.inside
         return _standardise(volume.data, inside.mean(), inside.std(), where="the mask")
+
+
+class MinMax(ImageHarmonizer):
+    r"""Map two percentiles inside the mask to 0 and 1.
+
+    .. math:: y = (x - q_\mathrm{low}) / (q_\mathrm{high} - q_\mathrm{low})
+
+    Nothing is clipped: voxels outside the percentiles, or outside the mask, go below 0 and above 1.
+
+    Parameters
+    ----------
+    percentile_min, percentile_max
+        Percentiles [percent]; 0 and 100 are the extremes, which single voxels decide.
+    """
+
+    capabilities: ClassVar[Capabilities] = _INVARIANT
+
+    def __init__(self, percentile_min: float = 0.0, percentile_max: float = 100.0) -> None:
+        self.percentile_min = percentile_min
+        self.percentile_max = percentile_max
+
+    def _apply(self, volume: Volume) -> NDArray[np.float64]:
+        if not 0.0 <= self.percentile_min < self.percentile_max <= 100.0:
+            raise ValueError(
+                "percentile_min must be below percentile_max, both in [0, 100]; got "
+                f"{self.percentile_min} and {self.percentile_max}. The extremes are 0 and 100."
+            )
+        low, high = np.percentile(volume.inside, [self.percentile_min, self.percentile_max])
+        return mapped(volume.data, np.array([low, high]), np.array([0.0, 1.0]))
 
 
 class WhiteStripe(ImageHarmonizer):
@@ -95,7 +125,8 @@ class Nyul(ImageHarmonizer):
 
     and transform interpolates linearly from the landmarks of the new image to s, continuing the outermost
     segments beyond it. Landmarks that coincide (quantised images) are merged, their standard values averaged.
-    One instance serves one contrast.
+    One instance serves one contrast. With the scale 0 to 100 the result is that of TorchIO's histogram
+    standardisation.
 
     Parameters
     ----------
@@ -147,30 +178,21 @@ class Nyul(ImageHarmonizer):
         self.standard_scale_ = total / count
 
     def _apply(self, volume: Volume) -> NDArray[np.float64]:
-        marks, groups = np.unique(np.percentile(volume.inside, self.percentiles_), return_inverse=True)
-        if marks.size < 2:
-            raise ValueError(
-                f"image must vary inside the mask; got the single value {marks[0]:g} at every landmark. "
-                "Check the image and its mask."
-            )
-        standard = np.bincount(groups, weights=self.standard_scale_) / np.bincount(groups)
-        segment = np.clip(np.searchsorted(marks, volume.data, side="right") - 1, 0, marks.size - 2)
-        slope = np.diff(standard) / np.diff(marks)
-        mapped: NDArray[np.float64] = standard[segment] + slope[segment] * (volume.data - marks[segment])
-        return mapped
+        marks = np.percentile(volume.inside, self.percentiles_)
+        return mapped(volume.data, marks, self.standard_scale_)
 
     def _percentiles(self) -> NDArray[np.float64]:
+        if not self.output_min < self.output_max:
+            raise ValueError(
+                f"output_min must be below output_max; got {self.output_min} and {self.output_max}. Swap "
+                "them."
+            )
         low, step, high = self.percentile_min, self.percentile_step, self.percentile_max
         if not 0.0 <= low < step <= 50.0 or not 100.0 - step < high <= 100.0:
             raise ValueError(
                 "percentile_min < percentile_step <= 50 and 100 - percentile_step < percentile_max must "
                 "hold; "
                 f"got {low}, {step}, {high}. The usual landmarks are 1, 10, 20, ..., 90, 99."
-            )
-        if not self.output_min < self.output_max:
-            raise ValueError(
-                f"output_min must be below output_max; got {self.output_min} and {self.output_max}. Swap "
-                "them."
             )
         inner = np.arange(1, int(np.floor((100.0 - step) / step + 1e-9)) + 1) * step
         return np.concatenate([[low], inner, [high]])

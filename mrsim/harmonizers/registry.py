@@ -10,29 +10,43 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from .base import Capabilities, Harmonizer, ImageHarmonizer
+from .diffusion import DiffusionHarmonizer
 
 HARMONIZERS: Mapping[str, str] = MappingProxyType(
     {
         "auto-combat": "auto_combat:AutoComBat",
         "bayes-combat": "bayes_combat:BayesComBat",
+        "bias-field": "bias_field:BiasFieldCorrection",
         "blur": "controls:GaussianBlur",
         "combat": "combat:ComBat",
         "combat-gam": "combat_gam:ComBatGAM",
         "combat-ls": "combat_ls:ComBatLS",
         "covbat": "covbat:CovBat",
         "d-combat": "distributed:DistributedComBat",
+        "dwi-moments": "moments:MethodOfMoments",
+        "fcm": "tissue_scaling:FuzzyCMeans",
         "feature-identity": "controls:FeatureIdentity",
         "feature-residual": "baselines:FeatureResidual",
         "feature-zscore": "baselines:FeatureZScore",
+        "gmm": "tissue_scaling:GaussianMixture",
         "gmm-combat": "gmm_combat:GMMComBat",
+        "histogram-matching": "histogram:HistogramMatching",
         "identity": "controls:Identity",
+        "kde": "tissue_scaling:KernelDensity",
+        "linear-rish": "rish:LinearRish",
         "longitudinal-combat": "longitudinal:LongitudinalComBat",
+        "lsq": "tissue_scaling:LeastSquares",
         "m-combat": "m_combat:MComBat",
+        "mica": "histogram:MultiImageCDFAlignment",
+        "minmax": "intensity:MinMax",
         "mixed-residual": "mixed_residual:MixedResidual",
         "mmd-shift": "mmd_shift:MMDShift",
         "nested-combat": "nested_combat:NestedComBat",
         "nyul": "intensity:Nyul",
+        "ravel": "ravel:Ravel",
         "relief": "relief:Relief",
+        "rish": "rish:Rish",
+        "spectrum-swap": "spectrum:SpectrumSwap",
         "ts-combat": "traveling_combat:TravelingComBat",
         "ts-correction": "traveling_pairs:TravelingCorrection",
         "ts-glm": "traveling_glm:TravelingSubjectGLM",
@@ -56,7 +70,7 @@ class HarmonizerInfo:
     name
         Name in the registry.
     kind
-        "image" or "feature".
+        "image", "diffusion" or "feature".
     summary
         One sentence.
     parameters
@@ -66,7 +80,7 @@ class HarmonizerInfo:
     """
 
     name: str
-    kind: Literal["image", "feature"]
+    kind: Literal["image", "diffusion", "feature"]
     summary: str
     parameters: Mapping[str, Any]
     capabilities: Capabilities
@@ -111,8 +125,14 @@ def _describe(name: str) -> HarmonizerInfo:
     cls = harmonizer_class(name)
     return HarmonizerInfo(
         name=name,
-        kind="image" if issubclass(cls, ImageHarmonizer) else "feature",
+        kind=_kind(cls),
         summary=(cls.__doc__ or "").strip().splitlines()[0],
         parameters=cls().get_params(),
         capabilities=cls.capabilities,
     )
+
+
+def _kind(cls: type[Harmonizer]) -> Literal["image", "diffusion", "feature"]:
+    if issubclass(cls, ImageHarmonizer):
+        return "image"
+    return "diffusion" if issubclass(cls, DiffusionHarmonizer) else "feature"

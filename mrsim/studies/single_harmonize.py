@@ -1,4 +1,4 @@
-"""Harmonizing and evaluating standard files: BIDS folders, images and tables."""
+"""Harmonizing tables and evaluating images, in standard files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,84 +85,6 @@ def harmonize_table(
     with finished_whole(out) as temporary:
         made.to_csv(temporary, sep=_TABLES.get(out.suffix, ","), index=False)
     return {"features": len(features), "rows": len(made), "sites": len(set(sites))}
-
-
-def harmonize_images(
-    method: str,
-    source: Path,
-    out: Path,
-    *,
-    contrast: str,
-    site_column: str = "session",
-    params: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Harmonize the images of one contrast of a BIDS dataset into a folder of derivatives.
-
-    Parameters
-    ----------
-    method : str
-        Name of an image harmonizer.
-    source : Path
-        Root of the dataset.
-    out : Path
-        New folder.
-    contrast : str
-        Suffix of the images.
-    site_column : str
-        ``session`` (each session label is a site), or a column of participants.tsv.
-    params : mapping, optional
-        Parameters of the method.
-    """
-    import nibabel as nib
-
-    from mrsim.harmonizers import ImageHarmonizer, harmonizer
-
-    estimator = harmonizer(method, **(params or {}))
-    if not isinstance(estimator, ImageHarmonizer):
-        raise InputError.single(
-            file=method,
-            cause="is for tables; this is a folder",
-            remedy="`mrsim list harmonizers` tells the kinds.",
-        )
-    paths = sorted(source.glob(f"sub-*/**/*_{contrast}.nii.gz")) + sorted(
-        source.glob(f"sub-*/**/*_{contrast}.nii")
-    )
-    if not paths:
-        raise InputError.single(file=str(source), cause=f"holds no sub-*/**/*_{contrast}.nii[.gz]")
-    sites = _sites(source, paths, site_column)
-    estimator.fit((nib.load(path) for path in paths), site=sites)
-    label = "".join(character for character in method if character.isalnum())
-    with finished_whole(out) as temporary:
-        for path, site in zip(paths, sites, strict=True):
-            stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(f"_{contrast}")
-            target = temporary / path.parent.relative_to(source) / f"{stem}_desc-{label}_{contrast}.nii.gz"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            nib.save(estimator.transform(nib.load(path), site=site), target)
-    return {"images": len(paths), "sites": len(set(sites))}
-
-
-def _sites(source: Path, paths: Sequence[Path], column: str) -> list[str]:
-    entities = [dict(part.split("-", 1) for part in path.name.split("_") if "-" in part) for path in paths]
-    if column == "session":
-        missing = [path.name for path, entity in zip(paths, entities, strict=True) if "ses" not in entity]
-        if missing:
-            raise InputError.single(
-                file=missing[0], cause="has no ses- entity to tell its site", remedy="Give --site-column."
-            )
-        return [entity["ses"] for entity in entities]
-    table = read_table(source / "participants.tsv", text=True)
-    if column not in table.columns:
-        raise InputError.single(
-            file=str(source / "participants.tsv"),
-            place=column,
-            cause="no such column",
-            remedy=did_you_mean(column, list(table.columns)),
-        )
-    known = {str(row["participant_id"]): str(row[column]) for row in table.to_dict("records")}
-    unknown = sorted({f"sub-{entity['sub']}" for entity in entities} - set(known))
-    if unknown:
-        raise InputError.single(file=str(source / "participants.tsv"), cause=f"has no row for {unknown[0]}")
-    return [known[f"sub-{entity['sub']}"] for entity in entities]
 
 
 def evaluate_images(
