@@ -74,7 +74,7 @@ def _harmonizers() -> "Table":
 
     shown = table("Harmonizers", ("name", "takes", "what it does"))
     for info in list_harmonizers():
-        shown.add_row(info.name, f"{info.kind}s", info.summary)
+        shown.add_row(info.name, _taken(info.kind), info.summary)
     return shown
 
 
@@ -186,12 +186,16 @@ def _phantom_record(name: str) -> dict[str, Any]:
     }
 
 
+def _taken(kind: str) -> str:
+    return "diffusion scans" if kind == "diffusion" else f"{kind}s"
+
+
 def _harmonizer_record(name: str) -> dict[str, Any]:
     from mrsim.harmonizers import harmonizer, list_harmonizers
 
     info = next(info for info in list_harmonizers() if info.name == name)
     return {
-        "takes": f"{info.kind}s",
+        "takes": _taken(info.kind),
         "summary": info.summary,
         "parameters": {
             key: "none" if value is None else value for key, value in harmonizer(name).get_params().items()

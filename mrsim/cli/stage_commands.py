@@ -139,7 +139,7 @@ def harmonize(
             show_default=False,
         ),
     ] = None,
-    timeout: Annotated[float, typer.Option("--timeout", help="Longest time of the program [s].")] = 86400.0,
+    timeout: Annotated[float, typer.Option("--timeout", help="Longest time of the program, in s.")] = 86400.0,
     param: Param = None,
     debug: Debug = False,
 ) -> None:
@@ -159,6 +159,8 @@ def harmonize(
             covariates,
         )
     elif source.is_file():
+        if command is not None or masks is not None:
+            raise ValueError("--command and --masks must be left out for tables; got one of them. Drop it.")
         made = harmonize_table(
             method,
             source,

@@ -51,10 +51,16 @@ class InstalledLibraries:
         return (record.vendor, record.model) == (own.vendor, own.model)
 
     def harmonizer_kind(self, name: str) -> HarmonizerKind:
-        """Return whether a harmonizer takes images or features."""
-        from mrsim.harmonizers import ImageHarmonizer, harmonizer_class
+        """Return whether a harmonizer takes images or features; ValueError for one of diffusion scans."""
+        from mrsim.harmonizers import DiffusionHarmonizer, ImageHarmonizer, harmonizer_class
 
-        return "image" if issubclass(harmonizer_class(name), ImageHarmonizer) else "feature"
+        found = harmonizer_class(name)
+        if issubclass(found, DiffusionHarmonizer):
+            raise ValueError(
+                f"harmonizers of a study must take images or features; got '{name}', which takes diffusion "
+                f"scans. Use mrsim harmonize {name} --in BIDS on the study's output."
+            )
+        return "image" if issubclass(found, ImageHarmonizer) else "feature"
 
     def harmonizer(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters of a harmonizer, defaults included."""

@@ -90,7 +90,12 @@ def harmonize_fit(ctx: StageContext) -> None:
     sites = [str(key["session"]) for key, _ in pairs]
     folders = [folder for _, folder in pairs]
     method = _image_method(ctx)
-    method.fit(_Lazy(folders, "image.nii.gz"), site=sites, masks=_Lazy(folders, "mask.nii.gz"))
+    method.fit(
+        _Lazy(folders, "image.nii.gz"),
+        site=sites,
+        masks=_Lazy(folders, "mask.nii.gz"),
+        covariates={"subject": [str(key["subject"]) for key, _ in pairs]},
+    )
     save_harmonizer(ctx.out_dir / "model.json", method)
 
 
