@@ -188,12 +188,12 @@ def _require_same_grid(made: Path, original: Path) -> None:
     from nibabel.filebasedimages import ImageFileError
 
     try:
-        shape = nib.load(made).shape  # type: ignore[attr-defined]
+        shape = nib.load(made).shape
     except (ImageFileError, OSError, EOFError, ValueError) as error:
         raise ProgramError(
             f"'{made.name}' must be a readable NIfTI image; got an error: {error}. Check the program's log."
         ) from None
-    expected = nib.load(original).shape  # type: ignore[attr-defined]
+    expected = nib.load(original).shape
     if shape[:3] != expected[:3]:
         raise ProgramError(
             f"'{made.name}' must keep the grid of its original, shape {expected}; got {shape}. "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .base import Capabilities
 from .diffusion import DiffusionHarmonizer
 from .spherical_harmonics import even_degrees, fit_matrix, harmonics, rotation_invariants
 
@@ -27,6 +29,10 @@ class _RishHarmonizer(DiffusionHarmonizer):
         self.sh_order = sh_order
         self.smoothing = smoothing
         self.keep_residual = keep_residual
+
+    def declared(self) -> Capabilities:
+        """Return the capabilities; the smooth signal alone is never the input."""
+        return replace(self.capabilities, one_site_identity=self.keep_residual)
 
     @abstractmethod
     def _factors(self, own: Array, source: Array, target: Array) -> Array:

@@ -57,8 +57,8 @@ def fit_matrix(basis: Array, highest: int, smoothing: float) -> Array:
         )
     degree = even_degrees(highest).astype(np.float64)
     penalty = smoothing * (degree * (degree + 1.0)) ** 2
-    matrix: Array = np.linalg.solve(2.0 * basis.T @ basis + np.diag(penalty), 2.0 * basis.T)
-    return matrix
+    matrix = np.linalg.solve(2.0 * basis.T @ basis + np.diag(penalty), 2.0 * basis.T)
+    return np.asarray(matrix, dtype=np.float64)
 
 
 def rotation_invariants(coefficients: Array, highest: int) -> Array:

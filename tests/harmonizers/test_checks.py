@@ -18,10 +18,14 @@ from mrsim.harmonizers import (
     FeatureHarmonizer,
     GaussianBlur,
     GMMComBat,
+    HistogramMatching,
     ImageHarmonizer,
     MMDShift,
+    MultiImageCDFAlignment,
     NestedComBat,
     Nyul,
+    Ravel,
+    Rish,
     TravelingCorrection,
     TravelingRegression,
     TravelingSubjectGLM,
@@ -61,6 +65,10 @@ VARIANTS = [
     WhiteStripe(contrast="PDw", width=0.1),
     Nyul(percentile_step=20.0),
     GaussianBlur(fwhm=12e-3),
+    HistogramMatching(reference_site="north", n_quantiles=33),
+    MultiImageCDFAlignment(reference_site="north"),
+    Ravel(n_factors=2, membership=0.9),
+    Rish(reference_site="north", sh_order=4, keep_residual=False),
 ]
 
 

@@ -8,6 +8,7 @@ import pytest
 import mrsim.harmonizers as package
 from mrsim.harmonizers import (
     ComBat,
+    DiffusionHarmonizer,
     FeatureHarmonizer,
     ImageHarmonizer,
     UnknownHarmonizerError,
@@ -26,12 +27,15 @@ def test_every_exported_name_exists_and_is_sorted():
         package.nothing  # noqa: B018
 
 
+KINDS = {"image": ImageHarmonizer, "diffusion": DiffusionHarmonizer, "feature": FeatureHarmonizer}
+
+
 def test_registry_describes_every_method():
     infos = list_harmonizers()
     assert [i.name for i in infos] == sorted(i.name for i in infos)
     for info in infos:
         method = harmonizer(info.name)
-        assert isinstance(method, {"image": ImageHarmonizer, "feature": FeatureHarmonizer}[info.kind])
+        assert isinstance(method, KINDS[info.kind])
         assert info.summary.endswith((".", "x.", "y = x."))
         assert len(info.summary) <= 110
         assert info.parameters == method.get_params()
