@@ -72,7 +72,8 @@ def _title(source: Phantom | PointCloud, volume: Volume, b0: float) -> tuple[str
     edges = " × ".join(f"{1e3 * e:.3g}" for e in np.linalg.norm(volume.affine[:3, :3], axis=0))
     counts = " × ".join(map(str, volume.shape))
     if isinstance(source, Phantom):
-        detail = f"{counts} voxels of {edges} mm  ·  values at {b0:g} T"
+        who = [f"{k} {source.truth[k]!s:.12}" for k in ("age", "sex", "diagnosis") if k in source.truth]
+        detail = "  ·  ".join([f"{counts} voxels of {edges} mm", f"values at {b0:g} T", *who])
     else:
         strength = "" if source.b0 is None else f"  ·  values at {source.b0:g} T"
         detail = f"{source.size:,} points on {counts} voxels of {edges} mm{strength}"

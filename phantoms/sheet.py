@@ -88,11 +88,10 @@ class Sheet:
             wspace=0.11, hspace=0.05, width_ratios=[1.0] * columns + [0.95],
             height_ratios=[*[h * tall / sum(heights) for h in heights], 0.14],
         )  # fmt: skip
-        figure.text(
-            0.3 / size[0], 1 - 0.30 / size[1], title[0], color=INK, fontsize=17, weight="bold", va="center"
-        )
-        figure.text(0.3 / size[0], 1 - 0.58 / size[1], title[1], color=FAINT, fontsize=10.5, va="center")
-        figure.text(0.3 / size[0], 0.17 / size[1], footer[:190], color=FAINT, fontsize=7.5, va="center")
+        style: dict[str, Any] = {"va": "center", "parse_math": False}  # names of files are not formulas
+        figure.text(0.3 / size[0], 1 - 0.30 / size[1], title[0], color=INK, size=17, weight="bold", **style)
+        figure.text(0.3 / size[0], 1 - 0.58 / size[1], title[1], color=FAINT, size=10.5, **style)
+        figure.text(0.3 / size[0], 0.17 / size[1], footer[:190], color=FAINT, size=7.5, **style)
         self._draw(figure, grid)
         self._list(figure.add_subplot(grid[:, columns]), tall)
         return figure
@@ -190,7 +189,7 @@ class Sheet:
             name = self.volume.names[k]
             y = 0.985 - row * step
             ax.plot([0.085], [y], marker="s", markersize=8, color=self.colours[k], clip_on=False)
-            ax.text(0.135, y, name.replace("_", " "), color=INK, fontsize=9, va="center")
+            ax.text(0.135, y, name.replace("_", " "), color=INK, fontsize=9, va="center", parse_math=False)
             ax.text(1.0, y, _millilitres(volumes[name]), color=FAINT, fontsize=9, va="center", ha="right")
         if len(order) > _MAX_LISTED:
             rest = f"and {len(order) - _MAX_LISTED} more"

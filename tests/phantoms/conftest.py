@@ -13,5 +13,5 @@ def small_heads():
 
 @pytest.fixture(scope="session")
 def coarse_head():
-    """The average head at 2.5 mm: as one object, its preparation for subjects is done once."""
-    return icbm152_head(2.5e-3)
+    """The average head at 2 mm: as one object, its preparation for subjects is done once."""
+    return icbm152_head(2e-3)

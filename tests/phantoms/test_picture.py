@@ -103,6 +103,11 @@ def test_same_phantom_same_picture(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_names_are_not_read_as_formulas(tmp_path):
+    odd = halves().replace({"name": "$\\frac{$", "truth": {"age": "$\\x$", "sex": None}})
+    phantom_picture(tmp_path / "a.png", odd, dpi=50)
+
+
 def test_free_points_and_single_slices_can_be_drawn(tmp_path):
     r = np.random.default_rng(0).normal(size=(200, 3)) * 0.01
     ones = np.ones(200)

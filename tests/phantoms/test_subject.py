@@ -25,13 +25,8 @@ def people():
 
 
 @pytest.fixture(scope="module")
-def head():
-    return icbm152_head(None)
-
-
-@pytest.fixture(scope="module")
-def made(people, head):
-    return [make_subject(s, head, voxel_size=SIZE) for s in people[:2]]
+def made(people, coarse_head):
+    return [make_subject(s, coarse_head, voxel_size=SIZE) for s in people[:2]]
 
 
 def test_volumes_are_as_prescribed(people, made):
@@ -76,8 +71,8 @@ def test_fractions_are_exact_steps_and_valid(made):
     assert p.voxel_size == pytest.approx((SIZE,) * 3)
 
 
-def test_same_bytes_after_other_subjects(people, head, made, tmp_path):
-    again = make_subject(people[1], head, voxel_size=SIZE)
+def test_same_bytes_after_other_subjects(people, coarse_head, made, tmp_path):
+    again = make_subject(people[1], coarse_head, voxel_size=SIZE)
     for p, name in ((made[1], "a.h5"), (again, "b.h5")):
         save_phantom(tmp_path / name, p)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -86,10 +81,10 @@ def test_same_bytes_after_other_subjects(people, head, made, tmp_path):
     assert loaded.truth == made[1].truth
 
 
-def test_planted_change_of_one_region_changes_that_region(people, head, made):
+def test_planted_change_of_one_region_changes_that_region(people, coarse_head, made):
     s = people[0]
     less = dataclasses.replace(s, volumes={**s.volumes, "hippocampus": 0.77 * s.volumes["hippocampus"]})
-    a, b = made[0].truth["volumes_ml"], make_subject(less, head, voxel_size=SIZE).truth["volumes_ml"]
+    a, b = made[0].truth["volumes_ml"], make_subject(less, coarse_head, voxel_size=SIZE).truth["volumes_ml"]
     # Atrophy as in Alzheimer's disease (-23 %, Shi 2009); each volume is met within 1 %.
     assert b["hippocampus"] / a["hippocampus"] == pytest.approx(0.77, rel=0.015)
     assert b["thalamus"] / a["thalamus"] == pytest.approx(1.0, rel=0.015)
@@ -101,9 +96,10 @@ def test_scales_reach_the_tissues(people, made):
     assert wm.t1 == pytest.approx(0.838 * people[0].scale["wm"]["t1"])
 
 
-def test_heads_on_other_grids_work(people, coarse_head):
-    p = make_subject(people[0], coarse_head)
-    assert p.voxel_size == pytest.approx((2.5e-3,) * 3)
+@pytest.mark.slow
+def test_the_grid_of_the_head_is_the_default(people):
+    p = make_subject(people[0], icbm152_head(3e-3))
+    assert p.voxel_size == pytest.approx((3e-3,) * 3)
     assert p.truth["volumes_ml"]["hippocampus"] == pytest.approx(
         people[0].volumes["hippocampus"] * 1e6, rel=0.02
     )
@@ -115,11 +111,11 @@ def test_other_bodies_are_refused(people):
 
 
 @pytest.mark.slow
-def test_extreme_anatomies_are_reached(head):
+def test_extreme_anatomies_are_reached():
     people = sample_cohort(CohortSpec(n_subjects=60, seed=5, age_range=(20, 90)))
     order = sorted(people, key=lambda s: s.volumes["ventricles"] / s.icv)
     for s in (order[0], order[-1]):
-        p = make_subject(s, head, voxel_size=2e-3)
+        p = make_subject(s, voxel_size=2e-3)
         assert p.truth["deformation"]["jacobian_min"] > 0
         for region, want in s.volumes.items():
             # The largest ventricles are five times the template's; 2 % is what three corrections leave.
@@ -127,7 +123,7 @@ def test_extreme_anatomies_are_reached(head):
 
 
 @pytest.mark.slow
-def test_fifty_people_have_their_volumes(head):
+def test_fifty_people_have_their_volumes():
     """Wanted: hippocampus, cortex, white matter 0.5 %, ventricles 1 %, on the resampled maps."""
     people = sample_cohort(
         CohortSpec(
@@ -136,7 +132,7 @@ def test_fifty_people_have_their_volumes(head):
     )
     worst, lowest = dict.fromkeys(people[0].volumes, 0.0), np.inf
     for s in people:
-        p = make_subject(s, head, voxel_size=2e-3)
+        p = make_subject(s, voxel_size=2e-3)
         lowest = min(lowest, p.truth["deformation"]["jacobian_min"])
         assert float(p.fractions.sum(axis=0).max()) <= 1 + 1e-6
         inside = sum(p.truth["volumes_ml"][r] for r in REGION_TISSUES if r in p.truth["volumes_ml"])
