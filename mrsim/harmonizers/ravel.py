@@ -16,8 +16,8 @@ from .volumes import Volume
 
 Array = NDArray[np.float64]
 
-# Voxels per block: with 1000 images 32 MB of float32.
-_BLOCK = 8192
+# Values per block of voxels: 32 MB of float64, whatever the number of images.
+_BLOCK_VALUES = 2**22
 
 
 class Ravel(ImageHarmonizer):
@@ -162,5 +162,6 @@ class Ravel(ImageHarmonizer):
 
 def _blocks(store: NDArray[np.float32], voxels: NDArray[np.intp]) -> Iterator[Array]:
     """Yield (voxels, images) pieces of the stored images."""
-    for start in range(0, voxels.size, _BLOCK):
-        yield store[:, voxels[start : start + _BLOCK]].T.astype(np.float64)
+    step = max(1, _BLOCK_VALUES // len(store))
+    for start in range(0, voxels.size, step):
+        yield store[:, voxels[start : start + step]].T.astype(np.float64)

@@ -1,5 +1,7 @@
 """Image methods: planted distortions with known answers, and the published software where it was run."""
 
+import tracemalloc
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -307,3 +309,33 @@ def test_white_matter_by_contrast(kind, contrast, levels):
     assert made[tissue == 3].mean() == pytest.approx(1.0, abs=0.02)
     with pytest.raises(ValueError, match="contrast must be one of"):
         kind(contrast="bold").fit([], site=["a"]).transform(image(data), site="a")
+
+
+@pytest.mark.parametrize(
+    "method", [Ravel(membership=0.9, agreement=0.5), HistogramMatching(), LeastSquares()], ids=repr
+)
+def test_memory_does_not_grow_with_the_cohort(method, monkeypatch):
+    """Peak of what Python allocates while fitting on 4 and on 20 heads that are made when asked.
+
+    RAVEL's blocks of constant size would hold all of these small heads: smaller blocks for small heads.
+    """
+    monkeypatch.setattr("mrsim.harmonizers.ravel._BLOCK_VALUES", 2**12)
+
+    def peak(count):
+        tissue = labels()
+        _, mask = head(0, tissue)
+        tracemalloc.start()
+        method.fit(
+            (image(head(seed, tissue)[0]) for seed in range(count)),
+            site=["a"] * count,
+            masks=(mask for _ in range(count)),
+        )
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    peak(2)  # imports
+    few, many = peak(4), peak(20)
+    print(f"\n{type(method).__name__}: {few / 2**20:.2f} MiB with 4, {many / 2**20:.2f} MiB with 20")
+    # A head of 8640 voxels is 0.07 MiB as float64: 16 more of them would be 1.05 MiB.
+    assert many < few + 0.5 * 2**20
