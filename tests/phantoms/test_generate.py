@@ -10,6 +10,7 @@ from phantoms import (
     CohortSpec,
     Design,
     generate_cohort,
+    icbm152_head,
     load_cohort_spec,
     load_phantom,
     make_subject,
@@ -23,9 +24,9 @@ SPEC = CohortSpec(n_subjects=1, seed=3, age_range=(60, 80), lesions=1.0, texture
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory, coarse_head):
+def head(tmp_path_factory):
     path = tmp_path_factory.mktemp("head") / "head.h5"
-    save_phantom(path, coarse_head)
+    save_phantom(path, icbm152_head(4e-3))
     return path
 
 
