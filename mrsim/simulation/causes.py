@@ -158,7 +158,8 @@ _TABLE: dict[str, tuple[Callable[[Bench], Bench], Cause]] = {
         layer="study")),
     "tissue": (_unchanged, Cause(
         title="Tissue parameters", off="every subject has the tissue table's values",
-        source="Between-subject spread of the cohort (phantoms.tissue_laws.PARAMETER_SPREAD)", layer="study")),
+        source="Between-subject spread of the cohort (phantoms.tissue_laws.PARAMETER_SPREAD)",
+        layer="study")),
     "susceptibility": (_susceptibility, Cause(
         title="Susceptibility field", off="tissue and air have the same susceptibility",
         source="Dipole convolution: Marques and Bowtell 2005; Salomir et al. 2003")),
