@@ -82,5 +82,9 @@ def test_commands_of_the_readme_exist() -> None:
     assert commands
     for _, verb, *rest in commands:
         assert verb in verbs, verb
-        options = {name for parameter in verbs[verb].params for name in parameter.opts}
+        command = verbs[verb]
+        if hasattr(command, "commands"):  # a verb of verbs
+            assert rest[0] in command.commands, (verb, rest)
+            command = command.commands[rest[0]]
+        options = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in rest if word.startswith("-")} <= options, (verb, rest)
