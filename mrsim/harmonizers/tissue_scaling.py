@@ -5,6 +5,7 @@ All divide the image by one number, so zero stays zero and ratios of tissues are
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -27,8 +28,9 @@ class _WhiteMatterScaling(ImageHarmonizer):
     def __init__(self, contrast: str = "T1w") -> None:
         self.contrast = contrast
 
+    @abstractmethod
     def _level(self, inside: NDArray[np.float64]) -> float:
-        raise NotImplementedError
+        """Return the level of white matter among the values inside the head."""
 
     def _apply(self, volume: Volume) -> NDArray[np.float64]:
         return _divided(volume.data, self._level(volume.inside))

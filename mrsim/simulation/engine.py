@@ -107,9 +107,12 @@ def simulate(
     # Reciprocity: omega M0 B1- integrated over the object [V], as microvolts at the nominal gain.
     volts = 2 * np.pi * scanner.f0 * equilibrium_magnetization(scanner.b0) if options.coils else 1.0
     unit = np.float32(volts * session.gain * (MICROVOLT if options.coils else 1.0))
+    notes = _notes(
+        report, events, resampled=not linear and obj.reached is None, tolerance=options.tolerance
+    )  # fmt: skip
     recipe = {
         "session": session.record(), "events": events.record(),
-        "engine": report | {"notes": _notes(report, events, resampled=not linear and obj.reached is None)},
+        "engine": report | {"notes": notes},
     }  # fmt: skip
     data = _with_silence(sequence, line, signal, unit, receiver.channels)
     data = _disturbed(data, sequence, line, session, events, receiver, rng, options)
@@ -145,9 +148,14 @@ def _movement(
     return Movement(rotation=axes.T @ matrix[:, :3, :3] @ axes, shift=moved @ axes)
 
 
-def _notes(report: dict[str, float], events: ScanEvents, *, resampled: bool) -> list[str]:
+def _notes(report: dict[str, float], events: ScanEvents, *, resampled: bool, tolerance: float) -> list[str]:
     """Tell a reader of the raw data what the engine approximated."""
     notes = []
+    if report["error"] > tolerance:
+        notes.append(
+            f"the signal's compression leaves {100 * report['error']:.2g} %, more than the tolerance of "
+            f"{100 * tolerance:.2g} % that was asked"
+        )
     left = report["spoiling_error"]
     if left > 5e-3:
         notes.append(

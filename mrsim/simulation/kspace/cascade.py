@@ -62,12 +62,13 @@ class Terms:
 class Lattice:
     """Weights on a tensor grid: tensor (Q, phase, slice, M), with ``along`` (J, M) on its last axis.
 
-    energy : (phase, slice) expected at each line, 0 where no readout is.
+    energy : (phase, slice) expected at each line, 0 where no readout is;  error : relative, of the curves.
     """
 
     tensor: np.ndarray
     along: np.ndarray
     energy: np.ndarray
+    error: float
 
 
 def lattice_of(
@@ -89,7 +90,7 @@ def lattice_of(
     tensor[:, row, column] = values.transpose(1, 0, 2)
     energy = np.zeros(shape)
     energy[row, column] = terms.rows[member]
-    return Lattice(tensor=tensor, along=basis.curves, energy=energy)
+    return Lattice(tensor=tensor, along=basis.curves, energy=energy, error=basis.error)
 
 
 def _filled(tensor: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -192,21 +193,39 @@ def build_cascade(
     # A product of two weights stands for the energy of a line, so that the train can be scaled by it.
     root = [_root_mean(lattice.energy, axis) for axis in (1, 0)]
     scaled = tensor * (root[0][:, None] * root[1])[None, :, :, None]
-    # Three truncations of axes, two of the train.
-    allowed = tolerance * float(np.linalg.norm(scaled)) / np.sqrt(5.0)
-    if allowed == 0.0:
+    size_of_all = float(np.linalg.norm(scaled))
+    if size_of_all == 0.0:
         return None
+    matrices = (encoder.phase, encoder.partition, encoder.read)
+    # The scaling is not the energy itself: where more is left than allowed, less is cut off.
+    for share in (1.0, 0.3, 0.1):
+        # Three truncations of axes, two of the train.
+        allowed = share * tolerance * size_of_all / np.sqrt(5.0)
+        order, cost, train = _planned(scaled, matrices, root, allowed)
+        if cost > _direct_work([m.shape for m in matrices], len(size)):
+            return None
+        error = _weight_error(train, order, tensor, lattice.energy)
+        if error <= tolerance:
+            return _assembled(train, order, lattice, size, matrices, float(np.hypot(error, lattice.error)))
+    return None
+
+
+def _planned(
+    scaled: np.ndarray, matrices: tuple[np.ndarray, ...], root: list[np.ndarray], allowed: float
+) -> tuple[tuple[int, int, int], float, list[np.ndarray]]:
+    """Cheapest order of the axes, its work, and the train of the weights themselves in that order."""
     factors = [_left(np.moveaxis(scaled, i, 0).reshape(scaled.shape[i], -1), allowed) for i in (1, 2, 3)]
     core = np.einsum("qabc,ai,bj,ck->qijk", scaled, *(f.conj() for f in factors), optimize=True)
-    matrices = (encoder.phase, encoder.partition, encoder.read)
     order, cost = _cheapest(core, matrices, allowed)
-    if cost > _direct_work([m.shape for m in matrices], len(size)):
-        return None
     wide = [factors[0] / root[0][:, None], factors[1] / root[1][:, None], factors[2]]
-    train = _expanded(_train(core, order, allowed), [wide[i] for i in order])
-    error = _weight_error(train, order, tensor, lattice.energy)
-    if error > 2.0 * tolerance:
-        return None
+    return order, cost, _expanded(_train(core, order, allowed), [wide[i] for i in order])
+
+
+def _assembled(
+    train: list[np.ndarray], order: tuple[int, int, int], lattice: Lattice, size: np.ndarray,
+    matrices: tuple[np.ndarray, ...], error: float,
+) -> Cascade:  # fmt: skip
+    """Put weights and transforms together; weights of the read axis become those of its samples."""
     read = order.index(2)
     train[read] = _expanded([train[read]], [lattice.along])[0]
     first, second, last = train

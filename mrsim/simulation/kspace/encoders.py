@@ -73,8 +73,11 @@ class Encoder(ABC):
         """Return the spectral energy of an image at each readout (R,), and at each sample along (J,)."""
 
     @abstractmethod
-    def encode(self, images: np.ndarray, terms: Terms, coils: Iterable[np.ndarray], out: np.ndarray) -> None:
-        """Write sum_q t_q(r, j) F[coil g_q](r, j) to ``out`` (R, coils, J); images (Q, phase, ...)."""
+    def encode(self, images: np.ndarray, terms: Terms, coils: Iterable[np.ndarray], out: np.ndarray) -> float:
+        """Write sum_q t_q(r, j) F[coil g_q](r, j) to ``out`` (R, coils, J); images (Q, phase, slice, read).
+
+        Returns the relative error that the weights of the terms have in it.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,21 +129,22 @@ class TensorGroup(Encoder):
             along += power.sum(axis=(0, 1))
         return across, along
 
-    def encode(self, images: np.ndarray, terms: Terms, coils: Iterable[np.ndarray], out: np.ndarray) -> None:
+    def encode(self, images: np.ndarray, terms: Terms, coils: Iterable[np.ndarray], out: np.ndarray) -> float:
         """See `Encoder.encode`."""
         plans = [(t, *t.cascade(terms, _TRAIN_SHARE * self._tolerance)) for t in self._tracks]
         single = [t for t, plan, _ in plans if plan is None]
-        curves = [terms.curve(q) for q in range(len(images))] if single else []
+        weighted = [(image, terms.curve(q)) for q, image in enumerate(images)] if single else []
         work = [t.tensor.buffers() for t in single]
         for c, coil in enumerate(coils):
             for t, plan, row in plans:
                 if plan is not None:
                     _place(out, c, plan.samples(images, coil), t.member, row, t.column)
-            for image, curve in zip(images, curves, strict=False):
-                weighted = coil * image
+            for image, curve in weighted:
+                seen = coil * image
                 for t, buffers in zip(single, work, strict=True):
-                    samples = t.tensor.forward(weighted, buffers)
+                    samples = t.tensor.forward(seen, buffers)
                     _accumulate(out, c, samples, t.member, t.row, t.column, curve)
+        return max((plan.error for _, plan, _ in plans if plan is not None), default=0.0)
 
 
 def _occurrence(values: np.ndarray) -> np.ndarray:
@@ -171,12 +175,13 @@ class NonuniformGroup(Encoder):
         power = np.abs(self._transform(image)) ** 2
         return power.sum(axis=1), power.sum(axis=0)
 
-    def encode(self, images: np.ndarray, terms: Terms, coils: Iterable[np.ndarray], out: np.ndarray) -> None:
+    def encode(self, images: np.ndarray, terms: Terms, coils: Iterable[np.ndarray], out: np.ndarray) -> float:
         """See `Encoder.encode`."""
         curves = [terms.curve(q) for q in range(len(images))]
         for c, coil in enumerate(coils):
             for image, curve in zip(images, curves, strict=True):
                 out[:, c] += curve * self._transform(coil * image)
+        return 0.0
 
 
 def encoder_of(grid: Grid, tracks: Tracks, reached: np.ndarray | None, *, tolerance: float = 1e-3) -> Encoder:

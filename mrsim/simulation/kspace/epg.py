@@ -93,12 +93,14 @@ def _turn(fp: np.ndarray, fm: np.ndarray, z: np.ndarray, alpha: float, beta: flo
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _apart(now: np.ndarray, then: np.ndarray, top: int) -> float:
-    """Norm of the difference of two sets of states (3, n)."""
+    """Norm of the difference of two sets of states (3, n): that of the isochromats' at least."""
     total = 0.0
     for i in range(3):
         for n in range(top + 1):
             difference = now[i, n] - then[i, n]
-            total += difference.real**2 + difference.imag**2
+            # Z(-n) = conj Z(n) is not among them.
+            weight = 2.0 if i == 2 and n > 0 else 1.0
+            total += weight * (difference.real**2 + difference.imag**2)
     return float(np.sqrt(total))
 
 

@@ -123,8 +123,8 @@ class Part:
             threads=self.scan.threads,
             **extra,
         )
-        self._transform(images, found, receiver, data)
-        report["error"] = max(report["error"], float(np.hypot(found.error, table.error)))
+        train_error = self._transform(images, found, receiver, data)
+        report["error"] = max(report["error"], float(np.linalg.norm([found.error, table.error, train_error])))
         report["history_rank"] = max(report["history_rank"], float(basis.curves.shape[1]))
         report["transforms_per_coil"] += found.terms
 
@@ -134,16 +134,17 @@ class Part:
         found: Modulation,
         receiver: maps.Receiver,
         data: list[np.ndarray],
-    ) -> None:
+    ) -> float:
         out = np.zeros((self.group.members.size, receiver.channels, self.group.tau.shape[1]), np.complex64)
         terms = Terms(
             curves=found.curves, along=found.along, mixing=found.mixing, variant=self.group.variant,
             size=np.array([np.linalg.norm(image) for image in images]), rows=self.rows, samples=self.samples,
         )  # fmt: skip
         stack = images.reshape(-1, *self.window.shape)
-        self.encoder.encode(stack, terms, receiver.maps(self.window.part), out)
+        error = self.encoder.encode(stack, terms, receiver.maps(self.window.part), out)
         for i, r in enumerate(self.group.members):
             data[r] = out[i]
+        return error
 
 
 def _mean_power(power: np.ndarray, table: SpinTable, tissue: int) -> float:
