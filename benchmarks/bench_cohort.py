@@ -49,9 +49,9 @@ def _kernels() -> list[Row]:
     import numpy as np
 
     from phantoms import icbm152_head
-    from phantoms.deformation import exponential, potential_velocity, random_velocity
-    from phantoms.laws import LAWS
-    from phantoms.template import prepared, warp
+    from phantoms.cohorts.deformation import exponential, potential_velocity, random_velocity
+    from phantoms.cohorts.laws import LAWS
+    from phantoms.cohorts.template import prepared, warp
 
     template = prepared(icbm152_head(None), tuple(LAWS))
     grid = template.grid

@@ -8,9 +8,9 @@ import matplotlib.colors
 import numpy as np
 
 from phantoms import CohortSpec, Phantom, Subject, make_subject, sample_cohort
-from phantoms.laws import DIAGNOSES, LAWS, lesion_volume
+from phantoms.cohorts.laws import DIAGNOSES, LAWS, lesion_volume
+from phantoms.cohorts.tissue_laws import tissue_scale
 from phantoms.phantom import BRAIN_TISSUES
-from phantoms.tissue_laws import tissue_scale
 
 IMAGES = Path(__file__).parent / "images"
 MIXED = {"control": 0.5, "mci": 0.2, "ad": 0.3}

@@ -130,7 +130,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Head of a mean adult, symmetric, all brain structures as tissues of their own",
             source="ICBM 152 nonlinear symmetric 2009a (Fonov 2011, Collins 1999), derived",
             licence="HPND (McGill notice, phantoms/data/NOTICE-MNI.txt)",
-            factory="head:icbm152_head",
+            factory="anatomy.head:icbm152_head",
         ),
         PhantomEntry(
             name="colin27",
@@ -138,7 +138,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Head of one man, sharp and asymmetric, with his own skull, marrow, fat and scalp",
             source="Colin27 (Holmes 1998), segmented by this project",
             licence="HPND (McGill notice, phantoms/data/NOTICE-MNI.txt)",
-            factory="head:colin27_head",
+            factory="anatomy.head:colin27_head",
         ),
         PhantomEntry(
             name="procedural",
@@ -146,7 +146,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Head made of formulas with a folded cortex of known thickness; a seed, no data",
             source="formulas of this project",
             licence="none needed",
-            factory="procedural:procedural_head",
+            factory="anatomy.procedural:procedural_head",
         ),
         PhantomEntry(
             name="nist-system",
@@ -154,7 +154,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="ISMRM/NIST system phantom: T1, T2 and PD arrays, 56 fiducials, three lots",
             source="PhantomViewer; Stupic 2021, doi:10.1002/mrm.28779",
             licence="MIT (phantoms/data/NOTICE-PhantomViewer.txt)",
-            factory="nist_phantom:nist_system_phantom",
+            factory="objects.nist_phantom:nist_system_phantom",
         ),
         PhantomEntry(
             name="nist-diffusion",
@@ -162,7 +162,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="NIST/RSNA diffusion phantom: 13 vials of PVP in ice water or warmer",
             source="PhantomViewer; water law of Holz 2000",
             licence="MIT (phantoms/data/NOTICE-PhantomViewer.txt)",
-            factory="diffusion_phantom:nist_diffusion_phantom",
+            factory="objects.diffusion_phantom:nist_diffusion_phantom",
         ),
         PhantomEntry(
             name="magphan",
@@ -170,7 +170,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="ADNI phantom (Magphan EMR051): 165 spheres for geometry and contrast",
             source="CMTK, SRI International",
             licence="CC BY 3.0 US (phantoms/data/NOTICE-CMTK.txt)",
-            factory="magphan:magphan_phantom",
+            factory="objects.magphan:magphan_phantom",
         ),
         PhantomEntry(
             name="acr",
@@ -178,7 +178,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Like the large ACR phantom: holes, ramps, 45-degree bars, grid, low-contrast spokes",
             source="public descriptions; places inside the slices are choices",
             licence="none needed",
-            factory="acr:acr_phantom",
+            factory="objects.acr:acr_phantom",
         ),
         PhantomEntry(
             name="grid",
@@ -186,7 +186,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Lattice of cubes with silent walls, for distortion in three dimensions",
             source="formula",
             licence="none needed",
-            factory="grid:grid_phantom",
+            factory="objects.grid:grid_phantom",
         ),
         PhantomEntry(
             name="water-fat",
@@ -194,7 +194,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Vials of water-fat emulsions in water, fat with its eight peaks",
             source="Karampinos 2014 (spectrum)",
             licence="none needed",
-            factory="water_fat:water_fat_phantom",
+            factory="objects.water_fat:water_fat_phantom",
         ),
         PhantomEntry(
             name="gach",
@@ -202,7 +202,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Shepp-Logan head with MR values by field strength, closed-form k-space",
             source="Gach 2008",
             licence="none needed",
-            factory="gach:gach_phantom",
+            factory="objects.gach:gach_phantom",
         ),
         PhantomEntry(
             name="shepp-logan-2d",
@@ -210,7 +210,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Modified Shepp-Logan slice with closed-form k-space",
             source="Toft 1996",
             licence="none needed",
-            factory="plain_objects:shepp_logan_2d",
+            factory="objects.plain_objects:shepp_logan_2d",
         ),
         PhantomEntry(
             name="shepp-logan-3d",
@@ -218,7 +218,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Three-dimensional modified Shepp-Logan with closed-form k-space",
             source="Toft 1996, three-dimensional extension",
             licence="none needed",
-            factory="plain_objects:shepp_logan_3d",
+            factory="objects.plain_objects:shepp_logan_3d",
         ),
         PhantomEntry(
             name="sphere",
@@ -226,7 +226,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Uniform sphere with closed-form k-space",
             source="formula",
             licence="none needed",
-            factory="plain_objects:sphere",
+            factory="objects.plain_objects:sphere",
         ),
         PhantomEntry(
             name="uniform",
@@ -234,7 +234,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="Uniform box with closed-form k-space",
             source="formula",
             licence="none needed",
-            factory="plain_objects:uniform",
+            factory="objects.plain_objects:uniform",
         ),
         PhantomEntry(
             name="point",
@@ -242,7 +242,7 @@ _ENTRIES: Mapping[str, PhantomEntry] = {
             description="One filled voxel anywhere",
             source="formula",
             licence="none needed",
-            factory="plain_objects:point",
+            factory="objects.plain_objects:point",
         ),
     )
 }

@@ -23,7 +23,7 @@ BLIND = "harmonizers and evaluation see images, tables and labels only"
 WRONG_IMPORTS = {
     LAYERS: [
         ("recon/raw.py", "from protocols import Sequence"),
-        ("phantoms/head.py", "def later():\n    import mrsim.evaluation"),
+        ("phantoms/anatomy/head.py", "def later():\n    import mrsim.evaluation"),
     ],
     INSIDE: [
         ("mrsim/studies/plan.py", "from mrsim.cli import main"),

@@ -158,7 +158,7 @@ _TABLE: dict[str, tuple[Callable[[Bench], Bench], Cause]] = {
         layer="study")),
     "tissue": (_unchanged, Cause(
         title="Tissue parameters", off="every subject has the tissue table's values",
-        source="Between-subject spread of the cohort (phantoms.tissue_laws.PARAMETER_SPREAD)",
+        source="Between-subject spread of the cohort (phantoms.cohorts.tissue_laws.PARAMETER_SPREAD)",
         layer="study")),
     "susceptibility": (_susceptibility, Cause(
         title="Susceptibility field", off="tissue and air have the same susceptibility",

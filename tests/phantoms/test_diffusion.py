@@ -14,8 +14,8 @@ from phantoms import (
     stick,
     zeppelin,
 )
+from phantoms.anatomy.fibres import white_matter
 from phantoms.diffusion_maps import fractional_anisotropy, mean_diffusivity
-from phantoms.fibres import white_matter
 
 from .diffusion_models import DP, D, crossing, linear, phantom, sphere, unit
 

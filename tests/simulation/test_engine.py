@@ -24,7 +24,7 @@ from mrsim.simulation.placement import place
 from mrsim.simulation.scanned import scan_object
 from mrsim.simulation.scanner_gradients import scanner_gradients
 from phantoms import Phantom, TissueTable, point_phantom, shepp_logan_3d, uniform_sphere
-from phantoms.shepp_logan import EllipsoidPhantom
+from phantoms.objects.shepp_logan import EllipsoidPhantom
 
 from .conftest import scanner
 from .tiny import Score, hard, readout, spoiled_gre, trapezoid

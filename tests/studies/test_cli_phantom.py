@@ -90,7 +90,9 @@ def test_convert_tells_what_is_lost_and_simulates_on(file, place):
 
 def test_a_subject_of_a_cohort(place, monkeypatch):
     made = []
-    monkeypatch.setattr("phantoms.subject.make_subject", lambda s, **kw: made.append((s, kw)) or brainlet())
+    monkeypatch.setattr(
+        "phantoms.cohorts.subject.make_subject", lambda s, **kw: made.append((s, kw)) or brainlet()
+    )
     (place / "c.toml").write_text("[cohort]\nn_subjects = 3\nseed = 5\nvisits = [0.0, 2.0]\n")
     result = call(
         "make", "--cohort", "c.toml", "--subject", 2, "--visit", 1, "--voxel-size-mm", 2, "-o", "s.h5"
@@ -111,7 +113,7 @@ def test_a_whole_cohort_goes_into_a_folder(place, monkeypatch):
         asked.update(options, subjects=spec.n_subjects)
         return [folder / "sub-0001.h5"]
 
-    monkeypatch.setattr("phantoms.generate.generate_cohort", generate)
+    monkeypatch.setattr("phantoms.cohorts.generate.generate_cohort", generate)
     (place / "c.toml").write_text("[cohort]\nn_subjects = 3\n")
     result = call("make", "--cohort", "c.toml", "-o", "people", "-j", 2)
     assert result.exit_code == 0, result.output

@@ -1,0 +1,1 @@
+"""Quality-control objects and objects with closed forms."""
