@@ -31,7 +31,7 @@ WRONG_IMPORTS = {
     ],
     CRIME: [("mrsim/simulation/noise.py", "from recon import reconstruct")],
     BLIND: [
-        ("mrsim/harmonizers/combat.py", "from phantoms import Phantom"),
+        ("mrsim/harmonizers/features/combat.py", "from phantoms import Phantom"),
         ("mrsim/evaluation/regions.py", "from recon import Image"),
     ],
 }

@@ -6,34 +6,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .auto_combat import AutoComBat
     from .base import Capabilities, Harmonizer, ImageHarmonizer, NotFittedError, UnseenSiteError
-    from .baselines import FeatureResidual, FeatureZScore
-    from .bayes_combat import BayesComBat
-    from .bias_field import BiasFieldCorrection
-    from .checks import CheckResult, ConformanceError, check_harmonizer
-    from .combat import ComBat
-    from .combat_gam import ComBatGAM
-    from .combat_ls import ComBatLS
+    from .conformance.checks import CheckResult, ConformanceError, check_harmonizer
     from .controls import FeatureIdentity, GaussianBlur, Identity
-    from .covbat import CovBat
-    from .diffusion import DiffusionHarmonizer
-    from .distributed import DistributedComBat
+    from .diffusion.diffusion_harmonizer import DiffusionHarmonizer
+    from .diffusion.gradients import GradientError, Gradients, read_gradients
+    from .diffusion.moments import MethodOfMoments
+    from .diffusion.rish import LinearRish, Rish
     from .external import ProgramError, run_program
-    from .feature_harmonizer import FeatureHarmonizer
-    from .gmm_combat import GMMComBat
-    from .gradients import GradientError, Gradients, read_gradients
-    from .histogram import HistogramMatching, MultiImageCDFAlignment
-    from .intensity import MinMax, Nyul, WhiteStripe, ZScore
-    from .location_scale import LocationScaleHarmonizer
-    from .longitudinal import LongitudinalComBat
-    from .m_combat import MComBat
-    from .mixed_residual import MixedResidual
-    from .mmd_shift import MMDShift
-    from .moments import MethodOfMoments
-    from .nested_combat import NestedComBat
+    from .features.auto_combat import AutoComBat
+    from .features.baselines import FeatureResidual, FeatureZScore
+    from .features.bayes_combat import BayesComBat
+    from .features.combat import ComBat
+    from .features.combat_gam import ComBatGAM
+    from .features.combat_ls import ComBatLS
+    from .features.covbat import CovBat
+    from .features.distributed import DistributedComBat
+    from .features.feature_harmonizer import FeatureHarmonizer
+    from .features.gmm_combat import GMMComBat
+    from .features.location_scale import LocationScaleHarmonizer
+    from .features.longitudinal import LongitudinalComBat
+    from .features.m_combat import MComBat
+    from .features.mixed_residual import MixedResidual
+    from .features.mmd_shift import MMDShift
+    from .features.nested_combat import NestedComBat
+    from .features.relief import Relief
+    from .images.bias_field import BiasFieldCorrection
+    from .images.histogram import HistogramMatching, MultiImageCDFAlignment
+    from .images.intensity import MinMax, Nyul, WhiteStripe, ZScore
+    from .images.ravel import Ravel
+    from .images.spectrum import SpectrumSwap
+    from .images.tissue_scaling import FuzzyCMeans, GaussianMixture, KernelDensity, LeastSquares
     from .persistence import HarmonizerFileError, load_harmonizer, save_harmonizer
-    from .ravel import Ravel
     from .registry import (
         HarmonizerInfo,
         UnknownHarmonizerError,
@@ -42,15 +46,11 @@ if TYPE_CHECKING:
         list_harmonizers,
     )
     from .regression import DesignError
-    from .relief import Relief
-    from .rish import LinearRish, Rish
-    from .spectrum import SpectrumSwap
     from .tables import TableInputError
-    from .tissue_scaling import FuzzyCMeans, GaussianMixture, KernelDensity, LeastSquares
-    from .travelers import TravelerError
-    from .traveling_combat import TravelingComBat
-    from .traveling_glm import TravelingSubjectGLM
-    from .traveling_pairs import TravelingCorrection, TravelingRegression
+    from .traveling.travelers import TravelerError
+    from .traveling.traveling_combat import TravelingComBat
+    from .traveling.traveling_glm import TravelingSubjectGLM
+    from .traveling.traveling_pairs import TravelingCorrection, TravelingRegression
     from .volumes import ImageInputError, Volume
 
 __all__ = [
@@ -126,72 +126,72 @@ __all__ = [
 
 # Public name -> module; imported on first use, so that reading the package costs nothing.
 _HOME = {
-    "AutoComBat": "auto_combat",
-    "BayesComBat": "bayes_combat",
-    "BiasFieldCorrection": "bias_field",
+    "AutoComBat": "features.auto_combat",
+    "BayesComBat": "features.bayes_combat",
+    "BiasFieldCorrection": "images.bias_field",
     "Capabilities": "base",
-    "CheckResult": "checks",
-    "ComBat": "combat",
-    "ComBatGAM": "combat_gam",
-    "ComBatLS": "combat_ls",
-    "ConformanceError": "checks",
-    "CovBat": "covbat",
+    "CheckResult": "conformance.checks",
+    "ComBat": "features.combat",
+    "ComBatGAM": "features.combat_gam",
+    "ComBatLS": "features.combat_ls",
+    "ConformanceError": "conformance.checks",
+    "CovBat": "features.covbat",
     "DesignError": "regression",
-    "DiffusionHarmonizer": "diffusion",
-    "DistributedComBat": "distributed",
-    "FeatureHarmonizer": "feature_harmonizer",
+    "DiffusionHarmonizer": "diffusion.diffusion_harmonizer",
+    "DistributedComBat": "features.distributed",
+    "FeatureHarmonizer": "features.feature_harmonizer",
     "FeatureIdentity": "controls",
-    "FeatureResidual": "baselines",
-    "FeatureZScore": "baselines",
-    "FuzzyCMeans": "tissue_scaling",
-    "GMMComBat": "gmm_combat",
+    "FeatureResidual": "features.baselines",
+    "FeatureZScore": "features.baselines",
+    "FuzzyCMeans": "images.tissue_scaling",
+    "GMMComBat": "features.gmm_combat",
     "GaussianBlur": "controls",
-    "GaussianMixture": "tissue_scaling",
-    "GradientError": "gradients",
-    "Gradients": "gradients",
+    "GaussianMixture": "images.tissue_scaling",
+    "GradientError": "diffusion.gradients",
+    "Gradients": "diffusion.gradients",
     "Harmonizer": "base",
     "HarmonizerFileError": "persistence",
     "HarmonizerInfo": "registry",
-    "HistogramMatching": "histogram",
+    "HistogramMatching": "images.histogram",
     "Identity": "controls",
     "ImageHarmonizer": "base",
     "ImageInputError": "volumes",
-    "KernelDensity": "tissue_scaling",
-    "LeastSquares": "tissue_scaling",
-    "LinearRish": "rish",
-    "LocationScaleHarmonizer": "location_scale",
-    "LongitudinalComBat": "longitudinal",
-    "MComBat": "m_combat",
-    "MMDShift": "mmd_shift",
-    "MethodOfMoments": "moments",
-    "MinMax": "intensity",
-    "MixedResidual": "mixed_residual",
-    "MultiImageCDFAlignment": "histogram",
-    "NestedComBat": "nested_combat",
+    "KernelDensity": "images.tissue_scaling",
+    "LeastSquares": "images.tissue_scaling",
+    "LinearRish": "diffusion.rish",
+    "LocationScaleHarmonizer": "features.location_scale",
+    "LongitudinalComBat": "features.longitudinal",
+    "MComBat": "features.m_combat",
+    "MMDShift": "features.mmd_shift",
+    "MethodOfMoments": "diffusion.moments",
+    "MinMax": "images.intensity",
+    "MixedResidual": "features.mixed_residual",
+    "MultiImageCDFAlignment": "images.histogram",
+    "NestedComBat": "features.nested_combat",
     "NotFittedError": "base",
-    "Nyul": "intensity",
+    "Nyul": "images.intensity",
     "ProgramError": "external",
-    "Ravel": "ravel",
-    "Relief": "relief",
-    "Rish": "rish",
-    "SpectrumSwap": "spectrum",
+    "Ravel": "images.ravel",
+    "Relief": "features.relief",
+    "Rish": "diffusion.rish",
+    "SpectrumSwap": "images.spectrum",
     "TableInputError": "tables",
-    "TravelerError": "travelers",
-    "TravelingComBat": "traveling_combat",
-    "TravelingCorrection": "traveling_pairs",
-    "TravelingRegression": "traveling_pairs",
-    "TravelingSubjectGLM": "traveling_glm",
+    "TravelerError": "traveling.travelers",
+    "TravelingComBat": "traveling.traveling_combat",
+    "TravelingCorrection": "traveling.traveling_pairs",
+    "TravelingRegression": "traveling.traveling_pairs",
+    "TravelingSubjectGLM": "traveling.traveling_glm",
     "UnknownHarmonizerError": "registry",
     "UnseenSiteError": "base",
     "Volume": "volumes",
-    "WhiteStripe": "intensity",
-    "ZScore": "intensity",
-    "check_harmonizer": "checks",
+    "WhiteStripe": "images.intensity",
+    "ZScore": "images.intensity",
+    "check_harmonizer": "conformance.checks",
     "harmonizer": "registry",
     "harmonizer_class": "registry",
     "list_harmonizers": "registry",
     "load_harmonizer": "persistence",
-    "read_gradients": "gradients",
+    "read_gradients": "diffusion.gradients",
     "run_program": "external",
     "save_harmonizer": "persistence",
 }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Capabilities, ImageHarmonizer
-from .feature_harmonizer import FeatureHarmonizer
+from .features.feature_harmonizer import FeatureHarmonizer
 from .volumes import Volume
 
 # Full width at half maximum of a Gaussian of standard deviation 1: 2 sqrt(2 ln 2).

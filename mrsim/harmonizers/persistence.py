@@ -166,11 +166,10 @@ def _class_of(name: Any, known: dict[str, type[Harmonizer]], source: Path) -> ty
 
 
 def _identifier(cls: type[Harmonizer]) -> str:
-    short = f"{cls.__module__.rpartition('.')[2]}:{cls.__qualname__}"
-    if cls.__module__.rpartition(".")[0] == __package__:
-        for name, location in HARMONIZERS.items():
-            if location == short:
-                return name
+    inside = cls.__module__.removeprefix(f"{__package__}.")
+    for name, location in HARMONIZERS.items():
+        if location == f"{inside}:{cls.__qualname__}":
+            return name
     return f"{cls.__module__}:{cls.__qualname__}"
 
 

@@ -1,0 +1,1 @@
+"""Harmonizers of diffusion-weighted images."""

@@ -1,0 +1,1 @@
+"""Harmonizers of images: intensities, histograms, spectra, bias fields."""

@@ -1,0 +1,1 @@
+"""Harmonizers that learn from people who were scanned at several sites."""
