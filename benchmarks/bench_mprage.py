@@ -23,7 +23,7 @@ TOLERANCE, SPINS = 1e-2, 16
 def _card(voxel: float) -> Any:
     """MPRAGE of 256 x 256 x 176 mm, sagittal."""
     from protocols import Protocol, Provenance
-    from protocols.settings import Geometry, Readout, Rf, Timing
+    from protocols.cards.settings import Geometry, Readout, Rf, Timing
 
     origin = Provenance(source="benchmark", verified=False)
     source = dict.fromkeys(("geometry", "timing", "rf", "readout"), origin)

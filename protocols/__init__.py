@@ -5,20 +5,23 @@ Pulseq file 1.2 to 1.5 into a `Sequence`.
 """
 
 from .btensor import b_tensors, volume_b_tensors
-from .builder import build, build_with_report, timing_errors, write_seq
-from .coil import CoilHarmonic, GradientCoil, list_coils, load_coil
-from .composer import BuildError
-from .continuity import gradient_jumps
-from .contrasts import Echoes, RefocusingDesign, Series
+from .cards.contrasts import Echoes, RefocusingDesign, Series
+from .cards.protocol import Prescription, Protocol, list_protocols, load_protocol
+from .cards.series import series_cards
+from .cards.settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
+from .cards.settings_epi import Diffusion, Epi, Trajectory
 from .diffusion_directions import even_directions, fsl_directions, read_fsl, write_fsl
-from .protocol import Prescription, Protocol, list_protocols, load_protocol
+from .families.builder import build, build_with_report, timing_errors, write_seq
+from .families.composer import BuildError
+from .families.refocusing import effective_te, te_for_effective
+from .families.report import BuildReport
+from .pulseq.continuity import gradient_jumps
+from .pulseq.reader import read_seq
+from .pulseq.seqfile import SeqFileError
 from .pulses import rf_steps
-from .reader import read_seq
 from .records import Provenance, RecordError
-from .refocusing import effective_te, te_for_effective
-from .report import BuildReport
-from .scanner import EddyTerm, GradientResponse, Scanner, Stability, list_scanners, load_scanner
-from .seqfile import SeqFileError
+from .scanners.coil import CoilHarmonic, GradientCoil, list_coils, load_coil
+from .scanners.scanner import EddyTerm, GradientResponse, Scanner, Stability, list_scanners, load_scanner
 from .sequence import (
     GAMMA_BAR,
     AdcEvent,
@@ -31,9 +34,6 @@ from .sequence import (
     gradient_integral,
     infer_use,
 )
-from .series import series_cards
-from .settings import Acceleration, Geometry, Readout, Rf, Selection, Timing
-from .settings_epi import Diffusion, Epi, Trajectory
 
 __all__ = [
     "GAMMA_BAR",

@@ -16,7 +16,7 @@ from protocols import (
     read_seq,
     write_seq,
 )
-from protocols.settings_epi import Epi
+from protocols.cards.settings_epi import Epi
 
 VENDORS = ("siemens-prisma-3t", "ge-mr750-3t", "philips-ingenia-3t")
 GROUPS = ("geometry", "selection", "timing", "rf", "readout")

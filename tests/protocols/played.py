@@ -18,7 +18,7 @@ from protocols import (
     timing_errors,
     write_seq,
 )
-from protocols.builder import build_with_report
+from protocols.families.builder import build_with_report
 
 MACHINES = ("ge-mr750-3t", "philips-ingenia-3t", "siemens-prisma-3t")
 

@@ -14,8 +14,8 @@ from protocols import (
     load_coil,
     load_scanner,
 )
-from protocols.coil import siemens_factor
 from protocols.records import find_record, load_record
+from protocols.scanners.coil import siemens_factor
 
 
 @pytest.mark.parametrize("name", list_coils())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from protocols import GAMMA_BAR, gradient_jumps, read_seq
-from protocols.reader import parse_seq
+from protocols.pulseq.reader import parse_seq
 
 from .seq_text import BASE, sign
 

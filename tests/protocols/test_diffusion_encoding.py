@@ -22,9 +22,9 @@ from protocols import (
     write_fsl,
 )
 from protocols.btensor import stretch
+from protocols.cards.settings_epi import Diffusion, Epi
 from protocols.diffusion_directions import diffusion_table
 from protocols.records import RecordError
-from protocols.settings_epi import Diffusion, Epi
 
 from ..simulation.bloch.sequences import Score, hard, knots, sample, trapezoid
 from .paths import VENDORS, card, labels, played

@@ -15,8 +15,8 @@ from protocols import (
     gradient_jumps,
     load_scanner,
 )
-from protocols.epi_train import imaging_lines
-from protocols.settings_epi import Epi
+from protocols.cards.settings_epi import Epi
+from protocols.families.epi_train import imaging_lines
 
 from .paths import VENDORS, card, labels, net_moments, played, walk
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from protocols import build_with_report, list_protocols, load_protocol, load_scanner, timing_errors
-from protocols.composer import Composer
-from protocols.epi import EpiSeries
+from protocols.families.composer import Composer
+from protocols.families.epi import EpiSeries
 
 CARDS = [n for n in list_protocols() if load_protocol(n).sequence in ("epi", "radial", "spiral")]
 EPI = [n for n in CARDS if load_protocol(n).sequence == "epi"]

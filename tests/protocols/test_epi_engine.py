@@ -8,9 +8,9 @@ import pytest
 from mrsim.simulation.bloch import BlochOptions, simulate_cloud
 from phantoms import PointCloud
 from protocols import Selection, Timing
-from protocols.multiband import band_distance
-from protocols.selection import slice_positions
-from protocols.settings_epi import Diffusion, Epi
+from protocols.cards.settings_epi import Diffusion, Epi
+from protocols.families.multiband import band_distance
+from protocols.families.selection import slice_positions
 
 from .paths import card, labels, played
 

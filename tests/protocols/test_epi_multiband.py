@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from protocols import GAMMA_BAR, Acceleration, BuildError, Selection, Timing, build, load_scanner, rf_steps
-from protocols.composer import Composer
-from protocols.epi import EpiSeries
-from protocols.multiband import band_distance, band_slices
-from protocols.selection import slice_positions
-from protocols.settings_epi import Epi
+from protocols.cards.settings_epi import Epi
+from protocols.families.composer import Composer
+from protocols.families.epi import EpiSeries
+from protocols.families.multiband import band_distance, band_slices
+from protocols.families.selection import slice_positions
 
 from .paths import VENDORS, card, labels, played, walk
 

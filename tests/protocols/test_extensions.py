@@ -6,8 +6,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from protocols import GradEvent, SeqFileError, Sequence, SequenceError, read_seq
-from protocols.reader import parse_seq
-from protocols.rotations import common_knots, rotation_matrix
+from protocols.pulseq.reader import parse_seq
+from protocols.pulseq.rotations import common_knots, rotation_matrix
 from protocols.sequence import COUNTER_LABELS, FLAG_LABELS
 
 from .seq_text import BASE, sign

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from protocols import BuildError, Readout, build, load_scanner
-from protocols.contrasts import Echoes, Series
-from protocols.selection import slice_positions
-from protocols.series import series_cards
-from protocols.settings import Acceleration, Selection
+from protocols.cards.contrasts import Echoes, Series
+from protocols.cards.series import series_cards
+from protocols.cards.settings import Acceleration, Selection
+from protocols.families.selection import slice_positions
 
 from .played import MACHINES, card, check_encoding, check_once, check_spoiler_rule, play
 

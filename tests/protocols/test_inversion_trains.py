@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from protocols import BuildError, RecordError, build, load_scanner
-from protocols.settings import Acceleration, Selection
+from protocols.cards.settings import Acceleration, Selection
 
 from .played import MACHINES, card, check_encoding, check_once, check_spoiler_rule, play
 

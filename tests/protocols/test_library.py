@@ -15,7 +15,7 @@ from protocols import (
     load_scanner,
     timing_errors,
 )
-from protocols.series import series_cards
+from protocols.cards.series import series_cards
 
 from .played import MACHINES, check_encoding, check_once, check_spoiler_rule, play
 from .test_builders import plain
@@ -107,7 +107,7 @@ def test_members_of_a_series_load_by_name():
 
 def test_cube_reports_its_equivalent_te():
     """GE gives the equivalent TE: the card places the centre on the nearest echo, 2.8 ms at most away."""
-    from protocols.builder import build_with_report
+    from protocols.families.builder import build_with_report
 
     card = coarse("abcd-mr750-t2w-cube")
     report = build_with_report(card, load_scanner(card.scanner))[1]

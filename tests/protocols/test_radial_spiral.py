@@ -17,9 +17,9 @@ from protocols import (
     gradient_jumps,
     load_scanner,
 )
-from protocols.radial import spoke_directions
-from protocols.settings_epi import Trajectory
-from protocols.spiral_design import design_spiral, fastest_speed, spiral_curve
+from protocols.cards.settings_epi import Trajectory
+from protocols.families.radial import spoke_directions
+from protocols.families.spiral_design import design_spiral, fastest_speed, spiral_curve
 
 from .paths import VENDORS, card, labels, net_moments, played, walk
 

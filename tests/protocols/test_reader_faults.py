@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from protocols import SeqFileError, list_scanners, load_protocol, load_scanner, read_seq, write_seq
-from protocols.reader import parse_seq
-from protocols.seqfile import decompress
+from protocols.pulseq.reader import parse_seq
+from protocols.pulseq.seqfile import decompress
 
 from .seq_text import BASE, sign
 

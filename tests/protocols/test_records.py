@@ -15,7 +15,7 @@ from protocols import (
     load_scanner,
 )
 from protocols.records import find_record, load_record
-from protocols.scanner import Scanner
+from protocols.scanners.scanner import Scanner
 
 
 @pytest.mark.parametrize("name", list_scanners())

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from protocols import RecordError
-from protocols.contrasts import RefocusingDesign
-from protocols.refocusing import (
+from protocols.cards.contrasts import RefocusingDesign
+from protocols.families.refocusing import (
     REFERENCE_T1,
     REFERENCE_T2,
     designed_angles,

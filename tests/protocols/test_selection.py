@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from protocols import BuildError, RecordError, load_scanner, rf_steps, timing_errors
-from protocols.composer import Block, Composer, up
-from protocols.reader import read_seq
-from protocols.selection import selective_pulse, slice_groups, slice_order, slice_positions
-from protocols.settings import Selection
+from protocols.cards.settings import Selection
+from protocols.families.composer import Block, Composer, up
+from protocols.families.selection import selective_pulse, slice_groups, slice_order, slice_positions
+from protocols.pulseq.reader import read_seq
 
 MACHINES = ("ge-mr750-3t", "philips-ingenia-3t", "siemens-prisma-3t")
 SLICES = Selection(mode="slices", thickness=4e-3, gap=1e-3, n_slices=5, time_bandwidth=6.0)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from protocols import BuildError, build, load_scanner
-from protocols.contrasts import Echoes, RefocusingDesign, Series
-from protocols.refocusing import EFFECTIVE_TE_MEANING, effective_te
-from protocols.series import series_cards
-from protocols.settings import Acceleration, Selection
+from protocols.cards.contrasts import Echoes, RefocusingDesign, Series
+from protocols.cards.series import series_cards
+from protocols.cards.settings import Acceleration, Selection
+from protocols.families.refocusing import EFFECTIVE_TE_MEANING, effective_te
 
 from .played import MACHINES, card, check_encoding, check_once, check_spoiler_rule, play
 

@@ -7,7 +7,15 @@ import pytest
 
 from phantoms import Phantom, TissueProperties
 from protocols import Prescription, Provenance, Scanner
-from protocols.scanner import Field, Gradients, Noise, ReceiveArray, ReconChain, SessionSpread, Transmit
+from protocols.scanners.scanner import (
+    Field,
+    Gradients,
+    Noise,
+    ReceiveArray,
+    ReconChain,
+    SessionSpread,
+    Transmit,
+)
 
 
 class OneTissue:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from protocols import Echoes, Geometry, Protocol, Provenance, Readout, Rf, Timing
-from protocols.settings import Selection
+from protocols.cards.settings import Selection
 
 CENTER = (0.03, 0.05, 0.02)
 """Of every scan [m]: off the isocentre, where coils and Maxwell terms are felt."""

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from protocols import Readout
-from protocols.contrasts import RefocusingDesign
-from protocols.refocusing import train_signal
-from protocols.selection import slice_positions
-from protocols.settings import Selection
+from protocols.cards.contrasts import RefocusingDesign
+from protocols.cards.settings import Selection
+from protocols.families.refocusing import train_signal
+from protocols.families.selection import slice_positions
 
 from ...protocols.played import card, play
 from .sequences import heard, line, spins

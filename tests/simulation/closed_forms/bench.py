@@ -19,7 +19,7 @@ from mrsim.simulation.rawdata import RawData as Simulated
 from mrsim.simulation.scanned import scan_object
 from phantoms import Phantom, TissueProperties
 from protocols import Protocol, Provenance, Scanner, Sequence, load_scanner, read_seq, write_seq
-from protocols.settings import Geometry, Readout, Rf, Selection, Timing
+from protocols.cards.settings import Geometry, Readout, Rf, Selection, Timing
 from recon import AcquisitionFlag, Image, RawData, ReconOptions, read_raw, reconstruct
 
 GROUPS = ("geometry", "timing", "rf", "readout", "selection", "epi", "acceleration")

@@ -15,8 +15,8 @@ import pytest
 
 from mrsim.simulation import Session
 from protocols import load_scanner
-from protocols.settings import Readout, Rf, Timing
-from protocols.settings_epi import Epi
+from protocols.cards.settings import Readout, Rf, Timing
+from protocols.cards.settings_epi import Epi
 
 from .bench import IDEAL, PERFECT, axis, body, card, centroid, cloud, coordinate, scan, slice_gradient, slices
 

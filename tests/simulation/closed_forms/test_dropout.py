@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mrsim.simulation import Session
-from protocols.settings import Readout, Rf, Timing
+from protocols.cards.settings import Readout, Rf, Timing
 
 from .bench import WITH_FIELD, axis, body, card, cloud, scan, slice_gradient, slices
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mrsim.simulation import Session
-from protocols.settings import Readout, Rf, Timing
-from protocols.settings_epi import Epi
+from protocols.cards.settings import Readout, Rf, Timing
+from protocols.cards.settings_epi import Epi
 
 from .bench import PLAIN, WITH_FIELD, axis, body, card, centroid, cloud, coordinate, scan, slices
 

@@ -14,7 +14,7 @@ import pytest
 
 from mrsim.simulation import SimulationOptions
 from protocols import load_scanner
-from protocols.settings import Acceleration, Readout, Rf, Timing
+from protocols.cards.settings import Acceleration, Readout, Rf, Timing
 from recon import AcquisitionFlag, ReconOptions, g_factor, reconstruct
 
 from .bench import Quiet, axis, body, card, quiet, slices

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from mrsim.simulation.gradients import EddyCurrent, GradientSystem
-from protocols.settings import Readout, Rf, Timing
-from protocols.settings_epi import Epi
+from protocols.cards.settings import Readout, Rf, Timing
+from protocols.cards.settings_epi import Epi
 
 from .bench import PLAIN, axis, body, card, cloud, coordinate, scan, slices
 

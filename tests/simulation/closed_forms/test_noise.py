@@ -22,7 +22,7 @@ from scipy.special import gammaln, hyp1f1
 from mrsim.simulation import simulate, write_ismrmrd
 from mrsim.simulation.gradients import GradientSystem
 from protocols import load_scanner
-from protocols.settings import Readout, Rf, Timing
+from protocols.cards.settings import Readout, Rf, Timing
 from recon import read_raw, reconstruct
 
 from .bench import IDEAL, PERFECT, PLAIN, axis, body, card, cloud, quiet

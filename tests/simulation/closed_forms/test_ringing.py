@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.special import sici
 
-from protocols.settings import Readout, Rf, Timing
+from protocols.cards.settings import Readout, Rf, Timing
 from recon import Window, reconstruct
 
 from .bench import IDEAL, PERFECT, PLAIN, axis, body, card, coordinate, quiet, scan

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from protocols.settings import Readout, Rf, Timing
+from protocols.cards.settings import Readout, Rf, Timing
 
 from .bench import PLAIN, axis, body, card, coordinate, scan
 

@@ -1,0 +1,1 @@
+"""Scanner records: one installed system, as far as it changes images."""
