@@ -17,9 +17,15 @@ from .phantom import Phantom, PhantomError
 class DiffusionTruth:
     """Truth on the phantom's grid, zero where there is no signal.
 
-    tensor : (x, y, z, 3, 3) mean diffusion tensor, RAS of the phantom [m^2/s];
-    directions : (fibres, x, y, z, 3) unit vectors;  weights : (fibres, x, y, z) share of each population in
-    the signal of the voxel (the fibre orientation distribution is a sum of these peaks).
+    Attributes
+    ----------
+    tensor : ndarray, (x, y, z, 3, 3)
+        Mean diffusion tensor, RAS of the phantom [m^2/s].
+    directions : ndarray, (fibres, x, y, z, 3)
+        Unit vectors.
+    weights : ndarray, (fibres, x, y, z)
+        Share of each population in the signal of the voxel (the fibre orientation distribution is a sum of
+        these peaks).
     """
 
     tensor: NDArray[np.float32]

@@ -9,16 +9,27 @@ from dataclasses import dataclass
 class SimulationOptions:
     """Accuracy and switches of the engine.
 
-    channels : loops of the receive array, None = the scanner record's number;
-    tolerance : relative error that the compression of the signal may leave;
-    b1_nodes : B1+ values at which the phase graph runs (Chebyshev nodes, polynomial in between);
-    max_states : highest coherence order of the phase graph;
-    b0, b1, coils, noise : switch off-resonance, transmit field, receive array, receiver noise;
-    chemical_shift : whether tissues have theirs;  slice_profile : whether selective pulses have their
-    profile, or the box of its half maxima (k-space engine);
-    exact_distortion : whether voxels are transformed from where nonlinear gradients put them (a NUFFT for
-    every image), or the object is resampled to there once (trilinear, as a turned head is);
-    threads : of the phase graphs and images, None = all cores; the result does not depend on it.
+    Parameters
+    ----------
+    channels : int, optional
+        Loops of the receive array, None = the scanner record's number.
+    tolerance : float
+        Relative error that the compression of the signal may leave.
+    b1_nodes : int
+        B1+ values at which the phase graph runs (Chebyshev nodes, polynomial in between).
+    max_states : int
+        Highest coherence order of the phase graph.
+    b0, b1, coils, noise : bool
+        Switch off-resonance, transmit field, receive array, receiver noise.
+    chemical_shift : bool
+        Whether tissues have theirs.
+    slice_profile : bool
+        Whether selective pulses have their profile, or the box of its half maxima (k-space engine).
+    exact_distortion : bool
+        Whether voxels are transformed from where nonlinear gradients put them (a NUFFT for every image), or
+        the object is resampled to there once (trilinear, as a turned head is).
+    threads : int, optional
+        Threads of the phase graphs and images, None = all cores; the result does not depend on it.
     """
 
     channels: int | None = None

@@ -18,15 +18,32 @@ from .streams import Entropy, cause_stream, draw_entropy
 class Session:
     """One visit of one head to one scanner; the default is a nominal one.
 
-    pose : head -> world;  b1_scale : transmit calibration, 1 = exact;  gain : receiver gain, 1 = nominal;
-    frequency_offset : error of the centre frequency [Hz];
-    shim_error : error of the linear shims along world x, y, z, at 0.1 m from the isocentre [Hz];
-    frequency_drift : of the centre frequency during a scan [Hz/s];
-    gain_drift : relative, of the receiver during a scan [1/s];
-    spike_rate : mean number of corrupted samples per volume;  spike_amplitude : their range over the local
-    RMS;  motion : how the head lies (`mrsim.simulation.motion.MOTION_KINDS`);
-    pivot : world point that movements turn about [m];
-    entropy : of what is drawn per scan (spikes, motion).
+    Parameters
+    ----------
+    pose : Pose
+        Head to world.
+    b1_scale : float
+        Transmit calibration, 1 = exact.
+    gain : float
+        Receiver gain, 1 = nominal.
+    frequency_offset : float
+        Error of the centre frequency [Hz].
+    shim_error : tuple of float
+        Error of the linear shims along world x, y, z, at 0.1 m from the isocentre [Hz].
+    frequency_drift : float
+        Drift of the centre frequency during a scan [Hz/s].
+    gain_drift : float
+        Relative drift of the receiver during a scan [1/s].
+    spike_rate : float
+        Mean number of corrupted samples per volume.
+    spike_amplitude : tuple of float
+        Their range over the local RMS.
+    motion : str
+        How the head lies (`mrsim.simulation.motion.MOTION_KINDS`).
+    pivot : tuple of float
+        World point that movements turn about [m].
+    entropy : tuple of int
+        Entropy of what is drawn per scan (spikes, motion).
     """
 
     pose: Pose = field(default_factory=Pose.identity)

@@ -31,7 +31,7 @@ def read_mrzero(path: str | Path) -> PointCloud:
 
     A NumPy archive (.npz) holds PD_map, T1_map, T2_map, T2dash_map [s], D_map [1e-3 mm^2/s] and may hold
     B0_map [Hz], B1_map (x, y, z) or (channel, x, y, z) and FOV (3) [m], 0.192 m each by default; masks of
-    tissues (tissue_*) are not needed. MRzero invents fields where the maps are absent; here they are
+    tissues (``tissue_*``) are not needed. MRzero invents fields where the maps are absent; here they are
     homogeneous. A MATLAB file holds one array (x, y[, z], 5) of PD, T1, T2 [s], B0 [Hz], B1 on
     0.2 x 0.2 x 0.008 m, with T2' = 30 ms and D = 1e-3 mm^2/s, as MRzero assumes.
 
