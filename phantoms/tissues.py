@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 _TIMES = ("t1", "t2", "t2_prime")
 
@@ -180,19 +180,20 @@ class TissueCurve:
         verified = inside and bool(self.verified) and all(self.verified[k] for k in near)
         if len(self.b0) == 1:
             return self._build(self.t1[0], self.t2[0], self.t2_prime[0], verified=verified)
-        r2_prime = _monotone(fields, [1.0 / v for v in self.t2_prime], x) * b0 / x
+        r2_prime = _monotone(self.b0, tuple(1.0 / v for v in self.t2_prime), x) * b0 / x
         return self._build(
-            math.exp(_monotone(fields, np.log(self.t1), x)),
-            math.exp(_monotone(fields, np.log(self.t2), x)),
+            math.exp(_monotone(self.b0, tuple(np.log(self.t1)), x)),
+            math.exp(_monotone(self.b0, tuple(np.log(self.t2)), x)),
             1.0 / r2_prime if r2_prime > 0 else math.inf,
             verified=verified,
         )
 
 
-def _monotone(b0: NDArray[np.float64], values: ArrayLike, at: float) -> float:
+@lru_cache(maxsize=1024)  # every phantom of a cohort asks for the same values
+def _monotone(b0: tuple[float, ...], values: tuple[float, ...], at: float) -> float:
     from scipy.interpolate import PchipInterpolator
 
-    return float(PchipInterpolator(np.log(b0), np.asarray(values, float))(np.log(at)))
+    return float(PchipInterpolator(np.log(b0), values)(np.log(at)))
 
 
 @dataclass(frozen=True, kw_only=True)

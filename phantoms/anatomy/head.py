@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..phantom import Phantom, PhantomError
-from .head_file import Box, Codes, read_head_file
+from .head_file import Box, Codes, HeadFile, read_head_file
 
 DATA = Path(__file__).parents[1] / "data"
 HEAD_FILE = DATA / "icbm152_head.h5"
@@ -121,15 +121,14 @@ def _load(name: str, voxel_size: tuple[float, float, float] | None) -> Phantom:
     truth: dict[str, Any] = {"volumes_ml": volumes, "notice": file.notice}
     truth["icv_ml"] = intracranial_volume(volumes)
     return Phantom(
-        name=name,
-        tissues=file.tissues,
-        fractions=fractions,
-        affine=affine,
-        labels=labels,
-        regions=dict(REGIONS),
-        truth=truth,
-        provenance={"source": file.origin, "licence": "HPND (McGill notice)", "notice": file.notice},
+        name=name, fractions=fractions, affine=affine, labels=labels, truth=truth, **description(file)
     )
+
+
+def description(file: HeadFile) -> dict[str, Any]:
+    """Return tissues, regions and provenance of a packaged head, by the names of `Phantom`."""
+    provenance = {"source": file.origin, "licence": "HPND (McGill notice)", "notice": file.notice}
+    return {"tissues": file.tissues, "regions": dict(REGIONS), "provenance": provenance}
 
 
 def _average(

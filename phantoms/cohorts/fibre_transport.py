@@ -42,29 +42,34 @@ def template_fibres(template: Template) -> DiffusionModel:
     for known, model in _MODELS:
         if known is template:
             return model
-    model = head_diffusion(_halved(template.head), CELLS)
+    head = template.head
+    if head is None or max(head.voxel_size) <= FINE:
+        head = _halved(template)
+    model = head_diffusion(head, CELLS)
     _MODELS[:] = [(template, model)]
     return model
 
 
-def _halved(head: Phantom) -> Phantom:
-    """Return fine white matter and its surroundings in blocks of two: the field follows maps of 4 mm."""
-    if max(head.voxel_size) > FINE:
-        return head
-    names = tuple(t for t in SURROUNDINGS if t in head.tissues)
-    even = tuple(slice(0, n - n % 2) for n in head.shape)
-    fractions = []
-    for name in names:
-        part = head.fraction(name)[even]
+def _halved(template: Template) -> Phantom:
+    """Return white matter and its surroundings in blocks of two: the field follows maps of 4 mm."""
+    names = tuple(t for t in SURROUNDINGS if t in template.tissues)
+    fractions = np.zeros((len(names), *(n // 2 for n in template.shape)), np.float32)
+    for name, out in zip(names, fractions, strict=True):
+        box, part = template.part(name)
+        # Whole blocks: one more voxel where the box begins or ends inside one.
+        grown = [(s.start % 2, s.stop % 2) for s in box]
+        part = np.pad(part, grown)
         for axis in range(3):
-            first, second = (np.take(part, np.arange(k, part.shape[axis], 2), axis) for k in (0, 1))
-            part = 0.5 * (first + second)
-        fractions.append(part)
-    affine = head.affine.copy()
+            pairs = np.moveaxis(part, axis, 0)
+            part = np.moveaxis(0.5 * (pairs[0::2] + pairs[1::2]), 0, axis)
+        blocks = tuple(slice(s.start // 2, s.start // 2 + n) for s, n in zip(box, part.shape, strict=True))
+        room = out[blocks]
+        room[...] = part[tuple(slice(0, n) for n in room.shape)]
+    affine = template.affine
     affine[:3, 3] += 0.5 * affine[:3, :3].sum(axis=1)
     affine[:3, :3] *= 2.0
     return Phantom(
-        name=head.name, tissues=names, fractions=np.stack(fractions), affine=affine, table=head.table
+        name="blocks", tissues=names, fractions=fractions, affine=affine, table=template.kept["table"]
     )
 
 

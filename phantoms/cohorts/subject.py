@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..anatomy.head import icbm152_head, intracranial_volume, region_labels, region_volumes
+from ..anatomy.head import intracranial_volume, region_labels, region_volumes
 from ..anatomy.thickness import cortical_thickness, mean_thickness
 from ..phantom import Phantom, PhantomError
 from .deformation import exponential, jacobian, lowest_jacobian, random_velocity
@@ -67,7 +67,7 @@ def make_subject(
         expected_ml (the planted law), thickness, lesions, texture_sd, deformation statistics and tissue
         scales.
     """
-    template = prepared(icbm152_head(None) if head is None else head, tuple(LAWS))
+    template = prepared(head, tuple(LAWS))
     size = np.broadcast_to(np.asarray(template.frame[1] if voxel_size is None else voxel_size, float), 3)
     if not (np.isfinite(size).all() and (size >= 2e-4).all() and (size <= 2e-2).all()):
         raise PhantomError(f"voxel_size must be in metres, 0.2 mm to 20 mm; got {voxel_size}. 1 mm is 1e-3.")
@@ -111,24 +111,22 @@ def _fitted(subject: Subject, template: Template, scale: float) -> VolumeFit:
 
 
 def _volumes(template: Template, warped: Warped) -> dict[str, float]:
-    return region_volumes(warped.fractions, template.head.tissues, warped.left, warped.affine)
+    return region_volumes(warped.fractions, template.tissues, warped.left, warped.affine)
 
 
 def _phantom(subject: Subject, template: Template, warped: Warped, fit: VolumeFit, scale: float) -> Phantom:
     """Return the deformed head with its truth, before lesions and texture."""
-    head = template.head
     truth = _truth(subject, fit, _volumes(template, warped), scale)
-    if "notice" in head.truth:
-        truth["notice"] = head.truth["notice"]
-    made = head.replace(
-        {
-            "name": subject.id,
-            "fractions": warped.fractions,
-            "affine": warped.affine,
-            "scale": {k: dict(v) for k, v in subject.scale.items() if k in head.tissues},
-            "labels": region_labels(warped.fractions, head.tissues, warped.left),
-            "truth": truth,
-        }
+    if template.notice is not None:
+        truth["notice"] = template.notice
+    made = Phantom(
+        **template.kept,
+        name=subject.id,
+        fractions=warped.fractions,
+        affine=warped.affine,
+        scale={k: dict(v) for k, v in subject.scale.items() if k in template.tissues},
+        labels=region_labels(warped.fractions, template.tissues, warped.left),
+        truth=truth,
     )
     truth["thickness"] = _thickness(made, template, scale)
     return made
