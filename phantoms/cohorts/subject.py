@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ..anatomy.head import intracranial_volume, region_labels, region_volumes
 from ..anatomy.thickness import cortical_thickness, mean_thickness
@@ -67,6 +68,17 @@ def make_subject(
         expected_ml (the planted law), thickness, lesions, texture_sd, deformation statistics and tissue
         scales.
     """
+    # BLAS splits its sums among threads: with their number the last bits would change.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _made(subject, head, voxel_size, fibres)
+
+
+def _made(
+    subject: Subject,
+    head: Phantom | None,
+    voxel_size: float | tuple[float, float, float] | None,
+    fibres: bool,
+) -> Phantom:
     template = prepared(head, tuple(LAWS))
     size = np.broadcast_to(np.asarray(template.frame[1] if voxel_size is None else voxel_size, float), 3)
     if not (np.isfinite(size).all() and (size >= 2e-4).all() and (size <= 2e-2).all()):
