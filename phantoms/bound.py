@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .phantom import PhantomError
-
-Lineshape = Literal["super_lorentzian", "lorentzian", "gaussian"]
+from .semisolid import Lineshape
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,6 +14,7 @@ from .tissue_file import default_tissue_table
 from .tissues import TissueError, TissueProperties, TissueTable
 
 if TYPE_CHECKING:
+    from .cohorts.diffeomorphism import Diffeomorphism
     from .diffusion import DiffusionModel
 
 BRAIN_TISSUES = frozenset(
@@ -64,6 +65,8 @@ class Phantom:
         the coefficient of the table.
     texture : ndarray, float32, shape (x, y, z), optional
         Proton density relative to that of the tissues, 0 to 2; fractions and susceptibility do not feel it.
+    transform : Diffeomorphism, optional
+        The map from the template to this subject.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Phantom:
     chi_outside: float = 9.4
     diffusion: DiffusionModel | None = None
     texture: NDArray[np.float32] | None = None
+    transform: Diffeomorphism | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tissues", tuple(self.tissues))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .semisolid import SemisolidPool
 from .tissues import TissueCurve, TissueTable
 
 TISSUE_FILE = Path(__file__).parent / "data" / "tissues.toml"
@@ -52,6 +54,9 @@ def _alias(name: str, other: TissueCurve, text: str) -> TissueCurve:
     sources = {k: f"{text}: {v}" for k, v in other.sources.items()}
     values["verified"] = tuple(False for _ in other.b0)
     values["flags"] = {k: values["verified"] for k in other.flags}
+    if other.semisolid is not None:
+        pool = other.semisolid
+        values["semisolid"] = replace(pool, source=f"{text}: {pool.source}", verified=False)
     return TissueCurve(name=name, sources=sources, **values)
 
 
@@ -84,9 +89,25 @@ def _curve(name: str, entry: Mapping[str, Any], sources: Mapping[str, Mapping[st
         chi=round(chi_pos + chi_neg, 6),
         adc=float(entry["adc_um2_ms"]) * 1e-9,
         shift_ppm=float(entry.get("shift_ppm", 0.0)),
+        chi_plus=chi_pos,
+        semisolid=_semisolid(entry, sources),
         sources=texts,
         verified=tuple(all(values) for values in zip(*flags.values(), strict=True)),
         flags=flags,
+    )
+
+
+def _semisolid(entry: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]]) -> SemisolidPool | None:
+    if "mt_ratio" not in entry:
+        return None
+    source = sources[entry["mt_source"]]
+    return SemisolidPool(
+        ratio=float(entry["mt_ratio"]),
+        rate=float(entry["mt_rate"]),
+        t1=float(entry["mt_t1_ms"]) * 1e-3,
+        t2=float(entry["mt_t2_us"]) * 1e-6,
+        source=str(source["text"]),
+        verified=bool(source["verified"]),
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from .semisolid import SemisolidPool
 
 _TIMES = ("t1", "t2", "t2_prime")
 
@@ -36,6 +38,10 @@ class TissueProperties:
         Apparent diffusion coefficient [m^2/s].
     shift_ppm : float
         Chemical shift [ppm]: 0 for water, negative for fat.
+    chi_plus : float, optional
+        Paramagnetic part of `chi` [ppm], where it is known; the rest is diamagnetic.
+    semisolid : SemisolidPool, optional
+        Pool that exchanges magnetization with the water, where it is known.
     sources : dict
         Where each value comes from.
     verified : bool
@@ -50,6 +56,8 @@ class TissueProperties:
     chi: float = 0.0
     adc: float = 0.0
     shift_ppm: float = 0.0
+    chi_plus: float | None = None
+    semisolid: SemisolidPool | None = None
     sources: dict[str, str] = field(default_factory=dict)
     verified: bool = False
 
@@ -65,6 +73,12 @@ class TissueProperties:
         for key in ("chi", "shift_ppm"):
             if not math.isfinite(getattr(self, key)):
                 raise TissueError(f"{key} must be finite; got {getattr(self, key)} for {self.name!r}.")
+        # Both parts are rounded to 1e-6 ppm.
+        if self.chi_plus is not None and not max(self.chi, 0.0) - 1e-6 <= self.chi_plus < math.inf:
+            raise TissueError(
+                f"chi_plus must be finite, not negative and at least chi = {self.chi} ppm; got "
+                f"{self.chi_plus} for {self.name!r}."
+            )
         if self.t2 > self.t1:
             raise TissueError(
                 f"t2 must not exceed t1; got t2={self.t2} s, t1={self.t1} s for tissue {self.name!r}. "
@@ -77,8 +91,13 @@ class TissueProperties:
         rate = 1.0 / self.t2 + 1.0 / self.t2_prime
         return 1.0 / rate if rate > 0 else math.inf
 
+    @property
+    def chi_minus(self) -> float | None:
+        """Diamagnetic part of the susceptibility [ppm], not positive; None where it is not known."""
+        return None if self.chi_plus is None else min(round(self.chi - self.chi_plus, 6), 0.0)
+
     def scaled(self, factors: Mapping[str, float]) -> TissueProperties:
-        """Return a copy with parameters multiplied, e.g. ``{"t1": 1.02}``."""
+        """Return a copy with parameters multiplied, e.g. ``{"t1": 1.02}``; chi takes both its parts along."""
         allowed = ("t1", "t2", "t2_prime", "pd", "chi", "adc")
         values = {k: getattr(self, k) for k in allowed}
         for key, factor in factors.items():
@@ -88,9 +107,9 @@ class TissueProperties:
                     f"got {key!r}: {factor!r}."
                 )
             values[key] *= factor
-        return TissueProperties(
-            name=self.name, shift_ppm=self.shift_ppm, sources=self.sources, verified=self.verified, **values
-        )
+        if self.chi_plus is not None:
+            values["chi_plus"] = self.chi_plus * factors.get("chi", 1.0)
+        return replace(self, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +124,7 @@ class TissueCurve:
         Field strengths [T], increasing. One entry means: valid at any field.
     t1, t2, t2_prime : tuple of float
         Times [s], one per field.
-    pd, chi, adc, shift_ppm : float
+    pd, chi, adc, shift_ppm, chi_plus, semisolid
         As in `TissueProperties`, independent of the field.
     sources : dict
         Text per parameter.
@@ -124,6 +143,8 @@ class TissueCurve:
     chi: float = 0.0
     adc: float = 0.0
     shift_ppm: float = 0.0
+    chi_plus: float | None = None
+    semisolid: SemisolidPool | None = None
     sources: dict[str, str] = field(default_factory=dict)
     verified: tuple[bool, ...] = ()
     flags: dict[str, tuple[bool, ...]] = field(default_factory=dict)
@@ -151,6 +172,8 @@ class TissueCurve:
             chi=self.chi,
             adc=self.adc,
             shift_ppm=self.shift_ppm,
+            chi_plus=self.chi_plus,
+            semisolid=self.semisolid,
             sources=self.sources,
             verified=verified,
         )
@@ -235,6 +258,8 @@ class TissueTable:
                     chi=t.chi,
                     adc=t.adc,
                     shift_ppm=t.shift_ppm,
+                    chi_plus=t.chi_plus,
+                    semisolid=t.semisolid,
                     sources=t.sources,
                     verified=(t.verified,),
                 )
@@ -249,6 +274,10 @@ class TissueTable:
             times = {k: [v if math.isfinite(v) else None for v in getattr(c, k)] for k in _TIMES}
             rest = {k: getattr(c, k) for k in ("pd", "chi", "adc", "shift_ppm", "sources")}
             flags = {k: list(v) for k, v in c.flags.items()}
+            if c.chi_plus is not None:
+                rest["chi_plus"] = c.chi_plus
+            if c.semisolid is not None:
+                rest["semisolid"] = c.semisolid.to_dict()
             out[name] = {"b0": list(c.b0), **times, **rest, "verified": list(c.verified), "flags": flags}
         return out
 
@@ -268,6 +297,10 @@ class TissueTable:
                     chi=float(entry["chi"]),
                     adc=float(entry["adc"]),
                     shift_ppm=float(entry["shift_ppm"]),
+                    chi_plus=None if entry.get("chi_plus") is None else float(entry["chi_plus"]),
+                    semisolid=None
+                    if entry.get("semisolid") is None
+                    else SemisolidPool.from_dict(entry["semisolid"]),
                     sources={str(k): str(v) for k, v in entry.get("sources", {}).items()},
                     verified=tuple(bool(v) for v in entry.get("verified", ())),
                     flags={str(k): tuple(bool(x) for x in v) for k, v in entry.get("flags", {}).items()},

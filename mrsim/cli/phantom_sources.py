@@ -48,7 +48,8 @@ def one_subject(path: Path, number: int, visit: int, voxel_size: float | None) -
             cause=f"has the subjects 0..{spec.n_subjects - 1} and the visits 0..{len(spec.visits) - 1}",
             remedy=f"Got --subject {number} --visit {visit}.",
         )
-    return make_subject(sample_cohort(spec)[number * len(spec.visits) + visit], voxel_size=voxel_size)
+    chosen = sample_cohort(spec)[number * len(spec.visits) + visit]
+    return make_subject(chosen, voxel_size=voxel_size, keep_transform=True)
 
 
 def read_options(pairs: list[str]) -> dict[str, Any]:

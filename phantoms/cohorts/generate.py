@@ -18,7 +18,7 @@ from .design import CohortError
 from .people import Subject, planted_effects, sample_cohort
 
 FORMAT = "mrsim-cohort"
-VERSION = 1
+VERSION = 2
 
 
 def generate_cohort(
@@ -33,9 +33,10 @@ def generate_cohort(
 ) -> list[Path]:
     """Make all subjects of a cohort as phantom files, and what is true of them as tables.
 
-    Each file depends on the description, the head and the voxel size only, not on the order or the number of
-    workers. Files that exist are kept, provided that the folder was begun with the same description; each
-    appears under its name only when complete.
+    Each file holds the map from the head as well (`Phantom.transform`). It depends on the description, the
+    head and the voxel size only, not on the order or the number of workers. Files that exist are kept,
+    provided that the folder was begun with the same description; each appears under its name only when
+    complete.
 
     Parameters
     ----------
@@ -116,7 +117,8 @@ def _make(subject: Subject, folder: str, head: str | None, voxel_size: float | N
 
     if head is not None and head not in _HEADS:
         _HEADS[head] = load_phantom(head)
-    made = make_subject(subject, None if head is None else _HEADS[head], voxel_size=voxel_size, fibres=fibres)
+    source = None if head is None else _HEADS[head]
+    made = make_subject(subject, source, voxel_size=voxel_size, fibres=fibres, keep_transform=True)
     name = file_name(subject)
     save_phantom(Path(folder) / name, made)
     return name

@@ -24,6 +24,8 @@ TISSUE = "wmh"
 HOST = "wm"
 CONTRAST = {"t1": 1.35, "t2": 1.5, "t2_prime": 1.5, "pd": 1.08, "adc": 1.4}
 """Lesion relative to white matter: modelling choices; higher water content and lower MT are published."""
+SEMISOLID = 0.6
+"""Semisolid pool of a lesion relative to that of white matter (a modelling choice)."""
 PERIVENTRICULAR_SHARE = 0.7
 PERIVENTRICULAR_REACH = 10e-3
 SMALLEST, LARGEST = 3e-9, 3e-6
@@ -221,5 +223,8 @@ def lesion_table(table: TissueTable, contrast: float) -> TissueTable:
         "verified": tuple(False for _ in host.b0),
         "flags": {k: tuple(False for _ in v) for k, v in host.flags.items()},
     }
+    if host.semisolid is not None:
+        ratio = host.semisolid.ratio * SEMISOLID**contrast
+        changes["semisolid"] = replace(host.semisolid, ratio=ratio, source=note, verified=False)
     curve = replace(host, name=TISSUE, **changes)
     return TissueTable(curves={**table.curves, TISSUE: curve})

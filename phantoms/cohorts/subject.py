@@ -13,6 +13,7 @@ from ..anatomy.head import intracranial_volume, region_labels, region_volumes
 from ..anatomy.thickness import cortical_thickness, mean_thickness
 from ..phantom import Phantom, PhantomError
 from .deformation import exponential, jacobian, lowest_jacobian, random_velocity
+from .diffeomorphism import Diffeomorphism
 from .fibre_transport import subject_diffusion
 from .laws import LAWS
 from .lesions import HOST, TISSUE, draw_lesions, lesion_table, moved, paint_lesions
@@ -41,6 +42,7 @@ def make_subject(
     *,
     voxel_size: float | tuple[float, float, float] | None = None,
     fibres: bool = False,
+    keep_transform: bool = False,
 ) -> Phantom:
     """Return the phantom of a subject.
 
@@ -59,6 +61,8 @@ def make_subject(
         Voxel size of the result [m]; default: the head's.
     fibres : bool
         Whether the head's fibres (`head_diffusion`) are carried along.
+    keep_transform : bool
+        Whether the map from the head to the subject is kept (4 MB).
 
     Returns
     -------
@@ -70,7 +74,7 @@ def make_subject(
     """
     # BLAS splits its sums among threads: with their number the last bits would change.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _made(subject, head, voxel_size, fibres)
+        return _made(subject, head, voxel_size, fibres, keep_transform)
 
 
 def _made(
@@ -78,6 +82,7 @@ def _made(
     head: Phantom | None,
     voxel_size: float | tuple[float, float, float] | None,
     fibres: bool,
+    keep_transform: bool,
 ) -> Phantom:
     template = prepared(head, tuple(LAWS))
     size = np.broadcast_to(np.asarray(template.frame[1] if voxel_size is None else voxel_size, float), 3)
@@ -100,6 +105,10 @@ def _made(
         late = max(subject.age - 50.0, 0.0) * subject.tissue_age_effect
         model = subject_diffusion(made, template, back, scale, late_years=late, lesion=lesion)
         made = made.replace({"diffusion": model})
+    if keep_transform:
+        affine = np.diag([template.grid.spacing] * 3 + [1.0])
+        affine[:3, 3] = template.grid.origin
+        made = made.replace({"transform": Diffeomorphism(velocity=fit.velocity, affine=affine, scale=scale)})
     return made
 
 

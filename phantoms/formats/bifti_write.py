@@ -108,25 +108,24 @@ def _field(asked: float | None, known: float | None) -> float:
 
 def phantom_losses(phantom: Phantom, b0: float) -> tuple[str, ...]:
     """Return what of a phantom no exchange format holds, one line each."""
-    lost = []
     rows = phantom.properties(b0)
-    if any(len(phantom.table.curves[n].b0) > 1 for n in phantom.tissues):
-        lost.append(f"tissue values at other fields than {b0:g} T, and their sources")
-    if any(p.pd != 1 for p in rows) or phantom.texture is not None:
-        lost.append("proton density apart from fractions (their product is kept)")
-    if any(p.chi for p in rows):
-        lost.append("susceptibilities, and the fields that come of them")
-    if silent := [p.name for p, f in zip(rows, phantom.fractions, strict=True) if not p.pd and f.any()]:
-        lost.append(f"tissues without signal: {', '.join(silent)}")
-    if phantom.diffusion is not None:
-        lost.append("the diffusion model: compartments and fibres (ADC is kept)")
-    if phantom.labels is not None:
-        lost.append("region labels")
-    if phantom.truth:
-        lost.append("the truth block (age, volumes, seeds, ...)")
-    if phantom.provenance:
-        lost.append("provenance and licence")
-    return tuple(lost)
+    silent = [p.name for p, f in zip(rows, phantom.fractions, strict=True) if not p.pd and f.any()]
+    told = (
+        (any(len(phantom.table.curves[n].b0) > 1 for n in phantom.tissues),
+         f"tissue values at other fields than {b0:g} T, and their sources"),
+        (any(p.pd != 1 for p in rows) or phantom.texture is not None,
+         "proton density apart from fractions (their product is kept)"),
+        (any(p.chi for p in rows), "susceptibilities, and the fields that come of them"),
+        (bool(silent), f"tissues without signal: {', '.join(silent)}"),
+        (any(p.shift_ppm for p in rows), "that a shift of frequency is a chemical one (it becomes dB0)"),
+        (any(p.semisolid for p in rows), "semisolid pools of the tissues"),
+        (phantom.diffusion is not None, "the diffusion model: compartments and fibres (ADC is kept)"),
+        (phantom.labels is not None, "region labels"),
+        (phantom.transform is not None, "the map from the template"),
+        (bool(phantom.truth), "the truth block (age, volumes, seeds, ...)"),
+        (bool(phantom.provenance), "provenance and licence"),
+    )  # fmt: skip
+    return tuple(text for is_lost, text in told if is_lost)
 
 
 def cloud_losses(cloud: PointCloud) -> tuple[str, ...]:

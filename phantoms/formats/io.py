@@ -11,13 +11,14 @@ import numpy as np
 from ..file_error import PhantomFileError
 from ..phantom import Phantom, PhantomError
 from ..tissues import TissueTable
+from .diffeomorphism_file import read_diffeomorphism, write_diffeomorphism
 from .diffusion_file import read_diffusion, write_diffusion
 from .hdf5 import content_hash, dataset, has, json_object, open_hdf5, written_hdf5
 
 FORMAT = "mrsim-phantom"
-VERSION = 1
-DIFFUSION_VERSION = 2
-"""Of files with a diffusion model or a texture, which readers of version 1 would lose."""
+VERSIONS = (1, 2, 3)
+"""1: fractions, labels and header;  2: also a diffusion model or a texture;  3: also the map from a template.
+A file has the lowest version whose readers lose nothing of it."""
 MAX_VOXELS = 1024**3
 MAX_TISSUES = 64
 HEADER_KEYS = ("name", "tissues", "table", "scale", "regions", "truth", "chi_outside")
@@ -27,9 +28,9 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
     """Write a phantom to an HDF5 file.
 
     Nothing is lost. Fractions that are multiples of 1/255 (all subjects of a cohort are) are stored as
-    uint8, others as float32; tissue curves at all fields, scale, labels, truth, provenance and the diffusion
-    model go with them. The attribute ``sha256`` is the hash of the content (`check_content`). The file
-    appears under its name only when complete.
+    uint8, others as float32; tissue curves at all fields, scale, labels, truth, provenance, the diffusion
+    model and the map from the template go with them. The attribute ``sha256`` is the hash of the content
+    (`check_content`). The file appears under its name only when complete.
 
     Parameters
     ----------
@@ -53,8 +54,7 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
     exact = np.array_equal(codes.astype(np.float32) / np.float32(255.0), phantom.fractions)
     with written_hdf5(path) as f:
         f.attrs["format"] = FORMAT
-        plain = phantom.diffusion is None and phantom.texture is None
-        f.attrs["version"] = VERSION if plain else DIFFUSION_VERSION
+        f.attrs["version"] = _version(phantom)
         f.create_dataset("header", data=np.frombuffer(json.dumps(header).encode(), np.uint8))
         f.create_dataset("affine", data=phantom.affine)
         data = codes if exact else phantom.fractions
@@ -66,7 +66,15 @@ def save_phantom(path: str | Path, phantom: Phantom) -> None:
             f.create_dataset("texture", data=phantom.texture, chunks=_chunk(phantom.shape), **options)
         if phantom.diffusion is not None:
             write_diffusion(f.create_group("diffusion"), phantom.diffusion)
+        if phantom.transform is not None:
+            write_diffeomorphism(f.create_group("transform"), phantom.transform)
         f.attrs["sha256"] = content_hash(f)
+
+
+def _version(phantom: Phantom) -> int:
+    if phantom.transform is not None:
+        return 3
+    return 1 if phantom.diffusion is None and phantom.texture is None else 2
 
 
 def _chunk(shape: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -121,10 +129,10 @@ def load_phantom(path: str | Path) -> Phantom:
     with open_hdf5(path) as f:
         if f.attrs.get("format") != FORMAT:
             raise PhantomFileError(f"{path}: format must be {FORMAT!r}; got {f.attrs.get('format')!r}.")
-        if f.attrs.get("version") not in (VERSION, DIFFUSION_VERSION):
+        if (version := f.attrs.get("version")) not in VERSIONS:
             raise PhantomFileError(
-                f"{path}: version must be {VERSION} or {DIFFUSION_VERSION}; got {f.attrs.get('version')!r}. "
-                "Write it again with save_phantom."
+                f"{path}: version must be one of {VERSIONS}; got {version!r}. "
+                "A newer release wrote it: upgrade mrsim, or write it again with this one's save_phantom."
             )
         return _read(f, path)
 
@@ -166,6 +174,7 @@ def _read(f: Any, path: Path) -> Phantom:
             chi_outside=float(header["chi_outside"]),
             diffusion=read_diffusion(f, path) if has(f, "diffusion") else None,
             texture=texture,
+            transform=read_diffeomorphism(f, path) if has(f, "transform") else None,
         )
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         kind = "" if isinstance(error, PhantomError) else f"{type(error).__name__}: "

@@ -1,9 +1,17 @@
+import json
 import math
 
 import numpy as np
 import pytest
 
-from phantoms import TissueCurve, TissueError, TissueProperties, TissueTable, default_tissue_table
+from phantoms import (
+    SemisolidPool,
+    TissueCurve,
+    TissueError,
+    TissueProperties,
+    TissueTable,
+    default_tissue_table,
+)
 
 TABLE = default_tissue_table()
 
@@ -111,8 +119,42 @@ def test_chi_is_the_sum_of_its_parts():
     assert TABLE.at("fat", 3).shift_ppm == -3.4
 
 
+def test_both_parts_of_the_susceptibility_are_known_and_scale_together():
+    p = TABLE.at("pallidum", 3.0)
+    assert (p.chi_plus, p.chi_minus) == (0.1437, -0.0132)  # Ridani 2026
+    more = p.scaled({"chi": 1.5})
+    assert more.chi_plus + more.chi_minus == pytest.approx(1.5 * p.chi, abs=1e-6)
+    assert all(curve.chi_plus is not None for curve in TABLE.curves.values())
+    assert TissueProperties(name="x", t1=1.0, t2=0.1, chi=0.1).chi_minus is None
+
+
+def test_semisolid_pools_are_those_of_the_two_pool_model():
+    """Stanisz 2005: white matter M0b 13.9 %, R 23 /s, T2b 10 us; the free pool loses R M0b."""
+    pool = TABLE.at("wm", 3.0).semisolid
+    assert (pool.ratio, pool.rate, pool.t2) == pytest.approx((0.139, 23.0, 10e-6))
+    assert pool.k_f == pytest.approx(3.197)
+    assert TABLE.at("wm", 7.0).semisolid == pool
+    assert {n for n in TABLE.names if TABLE.at(n, 3.0).semisolid is None} == {
+        "csf", "ventricular_csf", "extracranial_fluid", "skull", "marrow", "fat", "skin"}  # fmt: skip
+    assert not any(c.semisolid.verified for c in TABLE.curves.values() if c.semisolid)  # none was opened
+    uniform = TissueTable.uniform(TABLE.at("wm", 3.0))
+    assert uniform.at("wm", 1.5).semisolid == pool
+    with pytest.raises(ValueError, match="ratio of a semisolid pool must be between 0 and 1"):
+        SemisolidPool(ratio=1.2, rate=20.0, t1=1.0, t2=1e-5)
+    with pytest.raises(ValueError, match="t2 of a semisolid pool must be positive"):
+        SemisolidPool(ratio=0.1, rate=20.0, t1=1.0, t2=0.0)
+
+
 def test_table_round_trip_through_json():
-    assert TissueTable.from_dict(TABLE.to_dict()) == TABLE
+    assert TissueTable.from_dict(json.loads(json.dumps(TABLE.to_dict()))) == TABLE
+
+
+def test_tables_of_files_without_the_newer_values_are_read():
+    old = TABLE.to_dict()["wm"]
+    del old["chi_plus"], old["semisolid"]
+    p = TissueTable.from_dict({"wm": old}).at("wm", 3.0)
+    assert p.chi == pytest.approx(-0.03)
+    assert p.chi_plus is p.semisolid is None
 
 
 def test_scaled_multiplies_and_refuses_unknown_keys():
@@ -130,6 +172,7 @@ def test_scaled_multiplies_and_refuses_unknown_keys():
         ({"t1": math.nan}, "t1 must be positive"),
         ({"pd": -1.0}, "pd must be finite"),
         ({"chi": math.inf}, "chi must be finite"),
+        ({"chi": 0.2, "chi_plus": 0.1}, "chi_plus must be finite, not negative and at least chi"),
     ],
 )
 def test_bad_properties_are_refused(changes, text):

@@ -4,7 +4,15 @@ import h5py
 import numpy as np
 import pytest
 
-from phantoms import Phantom, PhantomFileError, load_phantom, save_phantom, shepp_logan_3d
+from phantoms import (
+    Diffeomorphism,
+    Phantom,
+    PhantomFileError,
+    check_content,
+    load_phantom,
+    save_phantom,
+    shepp_logan_3d,
+)
 
 
 @pytest.fixture
@@ -44,6 +52,44 @@ def test_fractions_between_steps_stay_float(tmp_path):
     q = load_phantom(tmp_path / "s.h5")
     assert np.array_equal(p.fractions, q.fractions)
     assert q.properties(3.0) == p.properties(3.0)  # infinite times survive JSON
+
+
+@pytest.fixture
+def mapped(phantom):
+    velocity = np.random.default_rng(1).normal(0, 1e-3, (3, 4, 5, 6)).astype(np.float32)
+    transform = Diffeomorphism(velocity=velocity, affine=np.diag([3e-3, 3e-3, 3e-3, 1]), scale=0.95)
+    return phantom.replace({"transform": transform})
+
+
+def test_the_map_from_the_template_comes_back(tmp_path, phantom, mapped):
+    save_phantom(tmp_path / "a.h5", mapped)
+    found = load_phantom(tmp_path / "a.h5").transform
+    assert np.array_equal(found.velocity, mapped.transform.velocity)
+    assert np.array_equal(found.affine, mapped.transform.affine)
+    assert found.scale == 0.95
+    save_phantom(tmp_path / "b.h5", phantom)
+    with h5py.File(tmp_path / "a.h5") as a, h5py.File(tmp_path / "b.h5") as b:
+        # Programs of the first versions refuse what they would lose, and read everything else.
+        assert (a.attrs["version"], b.attrs["version"]) == (3, 1)
+    edit(tmp_path / "a.h5", lambda f: f["transform/velocity"].__setitem__((0, 0, 0, 0), 1e-3))
+    with pytest.raises(PhantomFileError, match="content must have the hash"):
+        check_content(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda g: replace(g, "scale", -1.0), "scale of a map must be positive"),
+        (lambda g: replace(g, "velocity", np.zeros((3, 4, 5), np.float32)), "'velocity' must have 4 axes"),
+        (lambda g: g.__delitem__("affine"), "'affine' must be present"),
+    ],
+)
+def test_damaged_maps_are_refused(tmp_path, mapped, change, text):
+    save_phantom(tmp_path / "a.h5", mapped)
+    edit(tmp_path / "a.h5", lambda f: change(f["transform"]))
+    with pytest.raises(PhantomFileError, match=text) as error:
+        load_phantom(tmp_path / "a.h5")
+    assert "a.h5" in str(error.value)
 
 
 def test_same_phantom_gives_the_same_bytes(tmp_path, phantom):
@@ -103,7 +149,7 @@ def virtual(f):
     ("change", "text"),
     [
         (lambda f: f.attrs.__setitem__("format", "other"), "format must be 'mrsim-phantom'"),
-        (lambda f: f.attrs.__setitem__("version", 9), "version must be 1"),
+        (lambda f: f.attrs.__setitem__("version", 9), "version must be one of .* upgrade mrsim"),
         (lambda f: f.__delitem__("affine"), "'affine' must be present"),
         (external, "'fractions' must be stored in the file itself"),
         (outside, "'labels' must be a plain dataset"),
