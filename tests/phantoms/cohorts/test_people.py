@@ -47,17 +47,36 @@ def test_planted_d_is_the_ratio_in_residual_units():
     assert planted["diagnosis_d"]["ad"] == pytest.approx(math.log(0.77) / (0.07 * 0.8796), rel=1e-3)
 
 
-def test_population_curves_follow_the_law():
-    spec = CohortSpec(n_subjects=3500, seed=2, age_range=(20, 90))
-    people = sample_cohort(spec)
+def law_of(person, region):
+    """The planted median, written out from the numbers of the law."""
+    law, years = LAWS[region], person.age - 30.0
+    sex = 0.5 * law.sex * (1 if person.sex == "M" else -1)
+    age = law.slope * years + law.curve * years**2
+    return math.log(law.v30) + law.gamma * math.log(person.icv / 1525e-6) + sex + age
+
+
+@pytest.mark.parametrize(
+    ("people", "spread"),
+    [
+        (4200, 0.25),
+        pytest.param(42_000, 1.0, marks=pytest.mark.slow),
+    ],
+)
+def test_population_curves_follow_the_law_within_two_percent(people, spread):
+    """Every region, every decade.
+
+    The residual SD of ventricles is 31 %: 6000 people of a decade have a standard error of 0.4 %, 600 with a
+    quarter of the spread the same. Two percent are five standard errors, in other regions more than twenty.
+    """
+    drawn = sample_cohort(CohortSpec(n_subjects=people, seed=2, age_range=(20, 90), volume_spread=spread))
+    decade = np.array([min(int(p.age) // 10, 8) for p in drawn])
+    worst = {}
     for region in LAWS:
-        every = np.mean([math.log(p.volumes[region] / p.expected[region]) for p in people])
-        assert math.exp(every) == pytest.approx(1.0, abs=0.02), region  # four standard errors at least
-        for low in range(20, 90, 10):
-            group = [p for p in people if low <= p.age < low + 10]
-            ratio = np.exp(np.mean([math.log(p.volumes[region] / p.expected[region]) for p in group]))
-            # Issue: within 2 %. Ten years hold 500 people: standard error 0.3 %, of ventricles 1.4 %.
-            assert ratio == pytest.approx(1.0, abs=0.02 if region != "ventricles" else 0.042), (region, low)
+        ratio = np.array([math.log(p.volumes[region]) - law_of(p, region) for p in drawn])
+        means = [math.exp(ratio[decade == d].mean()) - 1.0 for d in range(2, 9)]
+        worst[region] = max(means, key=abs)
+        assert np.abs(means).max() < 0.02, (region, means)
+    print("largest deviation of a decade [%]:", {r: round(100 * w, 2) for r, w in worst.items()})
 
 
 def test_visits_keep_the_person_and_move_by_law_and_disease():
