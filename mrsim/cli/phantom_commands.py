@@ -255,7 +255,15 @@ def _whole_cohort(
         )
     spec = load_cohort_spec(path)
     _need_folder(out)
-    made = generate_cohort(
-        spec, out, voxel_size=voxel_size, workers=jobs, progress=lambda name: print(name, file=sys.stderr)
-    )
-    print(f"wrote {out}: {len(made)} phantoms, participants.tsv, truth.tsv, cohort.json")
+    total, made = spec.n_subjects * len(spec.visits), 0
+
+    def told(name: str) -> None:
+        nonlocal made
+        made += 1
+        print(f"made {name} ({made} in this run, {total} in all)", file=sys.stderr)
+
+    files = generate_cohort(spec, out, voxel_size=voxel_size, workers=jobs, progress=told)
+    there = len(files) - made
+    already = f"{there} {'was' if there == 1 else 'were'} there already"
+    print(f"{out}: {made} phantoms made, {already}; tables participants.tsv and truth.tsv")
+    print(f"next: mrsim phantom info {files[0]}")

@@ -27,6 +27,7 @@ def print_phantom(phantom: "Phantom", b0: float, *, full: bool = False) -> None:
         "filled": f"{_volume(sum(phantom.volumes().values()))}",
         "diffusion": "" if phantom.diffusion is None else "compartments and fibres",
         "texture": "" if phantom.texture is None else f"relative SD {_spread(phantom):.3g}",
+        "map from template": "" if phantom.transform is None else "velocity field",
     }
     print_record(phantom.name, record)
     print()
@@ -39,6 +40,8 @@ def print_phantom(phantom: "Phantom", b0: float, *, full: bool = False) -> None:
             "verified" if p.verified else "not verified",
         )  # fmt: skip
     console().print(shown)
+    if full:
+        _carried(phantom, b0)
     _regions(phantom)
     truth = dict(phantom.truth) if full else _volumes(phantom.truth)
     for title, block in (("Truth", truth), ("Provenance and licence", phantom.provenance)):
@@ -98,6 +101,20 @@ def print_lines(kind: str, lines: Iterable[str]) -> None:
     """Print lines that begin with their kind (lost, note)."""
     for line in lines:
         print(f"{kind}: {line}")
+
+
+def _carried(phantom: "Phantom", b0: float) -> None:
+    """Print the values that no engine uses with a tissue table."""
+    columns = ("tissue", "chi+", "chi-", "M0b", "R", "T1b", "T2b", "source of the pool")
+    shown = table("Also held (ppm, 1/s, ms, us)", columns, right=columns[1:-1])
+    for p in phantom.properties(b0):
+        parts = [f"{v:.4g}" if v is not None else "" for v in (p.chi_plus, p.chi_minus)]
+        pool = [""] * 5
+        if (s := p.semisolid) is not None:
+            told = s.source if s.verified else f"not verified: {s.source}"
+            pool = [f"{s.ratio:.3g}", f"{s.rate:.3g}", _ms(s.t1), f"{1e6 * s.t2:.3g}", told]
+        shown.add_row(p.name, *parts, *pool)
+    console().print(shown)
 
 
 def _regions(phantom: "Phantom") -> None:

@@ -100,7 +100,7 @@ def test_a_subject_of_a_cohort(place, monkeypatch):
     assert result.exit_code == 0, result.output
     ((subject, arguments),) = made
     assert (subject.index, subject.visit) == (2, 1)
-    assert arguments == {"voxel_size": 0.002}
+    assert arguments == {"voxel_size": 0.002, "keep_transform": True}
     result = call("make", "--cohort", "c.toml", "--subject", 3, "-o", "s.h5")
     assert result.exit_code == 2
     assert "c.toml: has the subjects 0..2" in result.output
@@ -111,13 +111,18 @@ def test_a_whole_cohort_goes_into_a_folder(place, monkeypatch):
 
     def generate(spec, folder, **options):
         asked.update(options, subjects=spec.n_subjects)
-        return [folder / "sub-0001.h5"]
+        for name in ("sub-0002", "sub-0003"):  # the first one is there already
+            options["progress"](name)
+        return [folder / f"sub-000{k}.h5" for k in (1, 2, 3)]
 
     monkeypatch.setattr("phantoms.cohorts.generate.generate_cohort", generate)
     (place / "c.toml").write_text("[cohort]\nn_subjects = 3\n")
     result = call("make", "--cohort", "c.toml", "-o", "people", "-j", 2)
     assert result.exit_code == 0, result.output
     assert (asked["subjects"], asked["workers"], asked["voxel_size"]) == (3, 2, None)
+    assert "made sub-0003 (2 in this run, 3 in all)" in result.output
+    assert "people: 2 phantoms made, 1 was there already" in result.output
+    assert "mrsim phantom info people/sub-0001.h5" in result.output
 
 
 @pytest.mark.parametrize(
@@ -186,3 +191,6 @@ def test_info_cuts_notices_and_lays_volumes_side_by_side(place):
     assert "(9 lines, --full shows them)" in short
     assert full.count("line") >= 9
     assert "target_ml.hippocampus" in full
+    # White matter: chi+ and chi- of Ridani 2026, bound pool of 13.9 %.
+    assert re.search(r"wm\s+0\.0059\s+-0\.0359\s+0\.139\s+23\s", full)
+    assert "0.0359" not in short
