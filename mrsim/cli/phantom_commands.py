@@ -265,5 +265,6 @@ def _whole_cohort(
     files = generate_cohort(spec, out, voxel_size=voxel_size, workers=jobs, progress=told)
     there = len(files) - made
     already = f"{there} {'was' if there == 1 else 'were'} there already"
-    print(f"{out}: {made} phantoms made, {already}; tables participants.tsv and truth.tsv")
+    files_made = f"{made} phantom{'s' * (made != 1)} made"
+    print(f"{out}: {files_made}, {already}; tables participants.tsv and truth.tsv")
     print(f"next: mrsim phantom info {files[0]}")

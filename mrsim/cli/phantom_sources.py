@@ -31,6 +31,8 @@ def library_phantom(name: str, voxel_size_mm: float | None, options: dict[str, A
             file=name, cause="is neither a phantom of the library nor a file",
             remedy=did_you_mean(name, list(phantom_names())),
         )  # fmt: skip
+    if voxel_size_mm is not None and "voxel_size" in options:
+        raise ValueError("--voxel-size-mm and --set voxel_size=... say the same thing; give one of them")
     if voxel_size_mm is not None:
         options = {**options, "voxel_size": voxel_size_mm * 1e-3}
     return make_phantom(name, **options)

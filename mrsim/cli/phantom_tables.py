@@ -105,13 +105,13 @@ def print_lines(kind: str, lines: Iterable[str]) -> None:
 
 def _carried(phantom: "Phantom", b0: float) -> None:
     """Print the values that no engine uses with a tissue table."""
-    columns = ("tissue", "chi+", "chi-", "M0b", "R", "T1b", "T2b", "source of the pool")
-    shown = table("Also held (ppm, 1/s, ms, us)", columns, right=columns[1:-1])
+    columns = ("tissue", "chi+", "chi-", "M0b", "R", "T1b", "T2b", "pool")
+    shown = table("Also held, not simulated (ppm, 1/s, ms, us)", columns, right=columns[1:-1])
     for p in phantom.properties(b0):
         parts = [f"{v:.4g}" if v is not None else "" for v in (p.chi_plus, p.chi_minus)]
         pool = [""] * 5
         if (s := p.semisolid) is not None:
-            told = s.source if s.verified else f"not verified: {s.source}"
+            told = "verified" if s.verified else "not verified"
             pool = [f"{s.ratio:.3g}", f"{s.rate:.3g}", _ms(s.t1), f"{1e6 * s.t2:.3g}", told]
         shown.add_row(p.name, *parts, *pool)
     console().print(shown)
@@ -192,7 +192,8 @@ def _number(value: float) -> str:
 
 
 def _point(where: Any) -> str:
-    return "(" + ", ".join(f"{1e3 * float(v):.4g}" for v in where) + ")"
+    # Nanometres are round-off; + 0.0 takes the sign of zero away.
+    return "(" + ", ".join(f"{round(1e3 * float(v), 6) + 0.0:.4g}" for v in where) + ")"
 
 
 def _ms(seconds: float) -> str:

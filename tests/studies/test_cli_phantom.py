@@ -136,6 +136,10 @@ def test_a_whole_cohort_goes_into_a_folder(place, monkeypatch):
         (["make", "sphere", "-o", "x.h5", "--format", "dicom"], "format must be one of native"),
         (["make", "sphere", "--set", "radiu=1", "-o", "x.h5"], "options of 'sphere' must be among"),
         (["make", "sphere", "--set", "radius", "-o", "x.h5"], "--set must be KEY=VALUE"),
+        (
+            ["make", "sphere", "--voxel-size-mm", "2", "--set", "voxel_size=1", "-o", "x.h5"],
+            "give one of them",
+        ),
         (["make", "sphere", "--set", "radius=abc", "-o", "x.h5"], "must be like its default 0.08; got 'abc'"),
         (["make", "sphere", "-o", "folder.h5"], r"folder\.h5: is a folder"),
         (["make", "sphere", "--subject", "1", "-o", "x.h5"], "name one person of a cohort"),
