@@ -54,10 +54,10 @@ def validate(study: StudyArgument, debug: Debug = False) -> None:
 
     path = study_path(study)
     checked = load_study(path, InstalledLibraries())
-    images = checked.cohort.subjects * checked.images_per_subject()
     print(
         f"{path}: ok: {checked.cohort.subjects} subjects, {len(checked.scanners)} scanners, "
-        f"{len(checked.protocols)} contrasts, {images} images, {len(checked.harmonizers)} harmonizers"
+        f"{len(checked.protocols)} contrasts, {checked.images()} images, "
+        f"{len(checked.harmonizers)} harmonizers"
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from .bootstrap import Interval, bootstrap_ci, jackknife_ci, resample_indices
     from .descriptors import descriptor_matrix, image_descriptors, mask_descriptors
+    from .diagnosis import diagnosis_recovery
     from .dissection import Dissection, dissect
     from .dissection_intervals import dissection_intervals, feature_weights
     from .echo_trains import echo_train, fit_t2_echo_train
@@ -100,6 +101,7 @@ _NAMES = {
     "invented_effect_rate rank_correlation subject_means volume_errors",
     "bootstrap": "Interval bootstrap_ci jackknife_ci resample_indices",
     "descriptors": "descriptor_matrix image_descriptors mask_descriptors",
+    "diagnosis": "diagnosis_recovery",
     "dissection": "Dissection dissect",
     "echo_trains": "echo_train fit_t2_echo_train",
     "flip_maps": "actual_flip_b1 double_angle_b1",
@@ -160,6 +162,7 @@ __all__ = [
     "crossed_matrix",
     "demographics_matrix",
     "descriptor_matrix",
+    "diagnosis_recovery",
     "dissect",
     "dissect_images",
     "dissection_intervals",

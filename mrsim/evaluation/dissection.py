@@ -29,8 +29,9 @@ s_j the mean of T at site j minus the mean over all scans, what the harmonizer *
 D_j = B^R_j - B^H_j, is regressed on B^R_j and s_j: D_j = c + f B^R_j + p s_j. The part p is biology between
 sites that was taken for a site effect (1 for subtracting the mean of every site); it moves p^2 <s_j^2> from
 site shift to biology lost (p < 0: inflated), and the cross term that cannot be shared out is reported as
-`confounded`. A crossed design has s_j = 0 and needs none of this. Without enough sites for the regression the
-whole shift is `confounded`.
+`confounded`. A crossed design has s_j = 0 and needs none of this. Groups with too few sites for a regression
+of their own (a feature on two scanners) share one, each in units of its biology within sites; where that is
+too little as well the whole shift is `confounded`.
 
 Groups: every feature is its own group. For images the elements are Fourier coefficients and the groups radial
 frequency bands (`image_dissection.py`): blur then appears as loss in the bands it removes. One gain for all
@@ -45,6 +46,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .between_sites import Sites, split_between
 from .inputs import FloatArray, MetricInputError, check_finite
 
 if TYPE_CHECKING:
@@ -172,7 +174,12 @@ def dissect(
     fit_raw, fit_new = (_site_lines(x - t, t, codes, group, len(names)) for x in (r, h))
     raw_terms, new_terms = _terms(fit_raw), _terms(fit_new)
     if not crossed:
-        _split_between(new_terms, fit_raw, fit_new, t, codes, group)
+        split_between(
+            new_terms,
+            Sites(truth=t, codes=codes, group=group, weight=fit_raw.weight, energy=fit_raw.energy),
+            fit_raw.shift,
+            fit_new.shift,
+        )
     raw_terms["carried"] = _pool(fit_raw.rest**2, group, len(names))
     raw_terms["invented"] = np.zeros(len(names))
     carry = _ratio(_pool(fit_new.rest * fit_raw.rest, group, len(names)), raw_terms["carried"])
@@ -243,47 +250,6 @@ def _terms(lines: _Lines) -> dict[str, FloatArray]:
         "biology_inflated": np.where(mean > 0.0, biology, 0.0),
         "confounded": np.zeros(mean.size),
     }
-
-
-def _split_between(
-    terms: dict[str, FloatArray],
-    raw: _Lines,
-    new: _Lines,
-    truth: FloatArray,
-    codes: npt.NDArray[np.int64],
-    group: npt.NDArray[np.int64],
-) -> None:
-    """Move the biology between sites that the harmonizer removed out of `site_shift` (in place)."""
-    sites = raw.shift.shape[0]
-    means = np.stack([truth[codes == j].mean(axis=0) for j in range(sites)])
-    between = means - raw.weight @ means
-    root = np.sqrt(raw.weight)[:, None]
-    removed = raw.shift - new.shift
-    for g in range(terms["site_shift"].size):
-        own = group == g
-        s, b, d = (v[:, own] for v in (between, raw.shift, removed))
-        energy = float(np.sum((root * s) ** 2))
-        # Scale-free threshold: a balanced nested design has no biology between sites to lose.
-        if energy <= 1e-20 * float(np.sum((root * means[:, own]) ** 2)):
-            continue
-        # One intercept per element: removed by centring, so f and p are shared within the group.
-        columns = [(root * (v - raw.weight @ v)).ravel() for v in (b, s)]
-        design = np.column_stack(columns)
-        freedom = (sites - 1) * int(np.count_nonzero(own))
-        norms = np.linalg.norm(design, axis=0)
-        usable = norms[0] > 0.0
-        unit = design[:, [0, 1] if usable else [1]] / (norms if usable else norms[1:])
-        shift = terms["site_shift"][g]
-        if freedom <= unit.shape[1] or np.linalg.cond(unit) > 1e6:
-            terms["confounded"][g], terms["site_shift"][g] = shift, 0.0
-            continue
-        response = (root * (d - raw.weight @ d)).ravel()
-        p = float(np.linalg.lstsq(unit, response, rcond=None)[0][-1]) / norms[1]
-        biology = p**2 * energy
-        pure = float(np.sum((root * (new.shift[:, own] + p * s)) ** 2))
-        terms["site_shift"][g] = pure
-        terms["confounded"][g] = shift - pure - biology
-        terms["biology_lost" if p > 0.0 else "biology_inflated"][g] += biology
 
 
 def _choose_design(

@@ -72,6 +72,10 @@ METRICS: Mapping[str, Metric] = {
     "icc_2_1": _gain("1", "absolute agreement between scanners"),
     "icc_3_1": _gain("1", "consistency between scanners (blind to additive shifts)"),
     "age_slope_ratio": _aim(1.0, "1", "recovered over planted age effect"),
+    "diagnosis_effect_ratio": _aim(1.0, "1", "recovered over true log ratio of patients to controls"),
+    "diagnosis_effect_error": _aim(
+        0.0, "%", "recovered over true ratio of patients to controls, minus 1: what was invented or lost"
+    ),
     "false_positive_rate": _aim(0.05, "1", "share of effects found at p < 0.05 where none was planted"),
     "volume_bias": _aim(0.0, "%", "measured minus true volume over the mean true volume"),
     "volume_rank": _gain("1", "rank correlation of measured and true volumes"),

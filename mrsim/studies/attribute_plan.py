@@ -96,7 +96,7 @@ class AttributionPlanner:
         self._check_cover()
         asked = self.study.attribution.causes or tuple(CAUSES)
         cohort = self.study.cohort
-        own_tissue = cohort.tissue_spread > 0 or cohort.tissue_age_effect > 0
+        own_tissue = cohort.tissue_spread > 0 or cohort.tissue_age_effect != 0
         causes = acting(self.reference, self.other, asked, self.switch_off, own_tissue=own_tissue)
         if not causes:
             raise ValueError(

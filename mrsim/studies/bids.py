@@ -15,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from .bids_tables import (
+    PARTICIPANT_COLUMNS,
+    SESSION_COLUMNS,
+    STANDARD_COLUMNS,
+    participants_table,
+    sessions_table,
+)
 from .canonical import pretty_json
-from .study import LABEL
+from .section import LABEL
 
 BIDS_VERSION = "1.10.0"
 LICENSE = "CC0"
-# What a session table tells of a scanner record, and under which heading.
-SESSION_KEYS = ("manufacturer", "model", "software", "station", "institution")
 TRUTH = "truth"
 _FIRST_RELEASE = "1.0.0"
 # BIDS wants a date; the dataset's content does not depend on the day, so it is that of the format.
@@ -107,6 +112,11 @@ def counterfactual_path(subject: str, contrast: str) -> str:
     return f"derivatives/{TRUTH}/sourcedata/sub-{subject}_reference_{contrast}.nii.gz"
 
 
+def planted_path() -> str:
+    """Path of the effects that the cohort's description plants."""
+    return f"derivatives/{TRUTH}/sourcedata/planted_effects.json"
+
+
 def dataset_files(
     subjects: Sequence[str], methods: Sequence[str], contrasts: Sequence[str]
 ) -> tuple[str, ...]:
@@ -127,6 +137,7 @@ def dataset_files(
     return (
         *tops,
         "sessions.json",
+        planted_path(),
         *derivatives,
         *(_method_sidecar(method, contrast) for method in methods for contrast in contrasts),
         *(f"sub-{subject}/sub-{subject}_sessions.tsv" for subject in subjects),
@@ -145,6 +156,9 @@ def write_dataset(
     methods: Sequence[str],
     subjects: Sequence[str],
     contrasts: Sequence[str],
+    sites: Mapping[str, str] | None = None,
+    known: Sequence[str] = (),
+    planted: Mapping[str, Any] | None = None,
 ) -> None:
     """Write descriptions and tables of the dataset (all files of `dataset_files`).
 
@@ -155,8 +169,8 @@ def write_dataset(
     name, title, description, authors
         Of the study.
     participants : sequence of mapping
-        One per subject: ``subject`` (label), ``age`` [years], ``sex`` ("F" or "M"), optionally ``icv`` [mL].
-        Subjects without an entry are listed with ``n/a``.
+        One per subject: ``subject`` (label), ``age`` [years], ``sex`` ("F" or "M"), optionally ``icv`` [mL]
+        and what `known` names. Subjects without an entry are listed with ``n/a``.
     sessions : mapping
         Session label -> manufacturer, model, software, station, institution, field_strength [T].
     methods : sequence of str
@@ -165,15 +179,24 @@ def write_dataset(
         All subject labels.
     contrasts : sequence of str
         Suffixes of the images.
+    sites : mapping, optional
+        Subject -> the one session of that subject; without it everybody has all sessions.
+    known : sequence of str
+        Further columns of the participants: ``diagnosis``, ``site``, ``lesions`` [mL].
+    planted : mapping, optional
+        Effects that the cohort's description plants.
     """
     texts: dict[str, bytes] = {
         "dataset_description.json": pretty_json(_description(title, authors, "raw")),
-        "README": _readme(name, title, description, sessions, methods).encode(),
+        "README": _readme(name, title, description, sessions, methods, bool(sites)).encode(),
         "CHANGES": f"{_FIRST_RELEASE} {_FIRST_DATE}\n  - Simulated by mrsim {__version__}.\n".encode(),
         ".bidsignore": b"report.html\nscores.tsv\n",
-        "participants.tsv": _participants(participants, subjects),
-        "participants.json": pretty_json(_PARTICIPANT_COLUMNS),
-        "sessions.json": pretty_json(_SESSION_COLUMNS),
+        "participants.tsv": participants_table(participants, subjects, known),
+        "participants.json": pretty_json(
+            {key: text for key, text in PARTICIPANT_COLUMNS.items() if key in (*STANDARD_COLUMNS, *known)}
+        ),
+        "sessions.json": pretty_json(SESSION_COLUMNS),
+        planted_path(): pretty_json(dict(planted or {})),
     }
     for method in (TRUTH, *methods):
         check_label("method", method)
@@ -191,7 +214,10 @@ def write_dataset(
             )
     for subject in subjects:
         check_label("subject", subject)
-        texts[f"sub-{subject}/sub-{subject}_sessions.tsv"] = _sessions(sessions)
+        own = sessions if not sites else {sites[subject]: sessions[sites[subject]]}
+        for label in own:
+            check_label("session", label)
+        texts[f"sub-{subject}/sub-{subject}_sessions.tsv"] = sessions_table(own)
     for path, content in texts.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +258,8 @@ def _method_sidecar(method: str, contrast: str) -> str:
 def _derivative_readme(title: str, name: str) -> str:
     if name == TRUTH:
         return f"""The truth behind {title!r}: for each subject, age, sex, volumes in mL and tissue values
-as they were simulated (sourcedata/sub-*_truth.json). No algorithm estimated them.
+as they were simulated (sourcedata/sub-*_truth.json). No algorithm estimated them. The effects of age, sex
+and diagnosis that the cohort's description plants are in sourcedata/planted_effects.json.
 """
     return f"""Images of {title!r} after the harmonizer {name!r},
 resampled to the frame of each subject's head.
@@ -241,7 +268,12 @@ The images before are in the dataset two folders up; the parameters are in code/
 
 
 def _readme(
-    name: str, title: str, description: str, sessions: Mapping[str, Mapping[str, Any]], methods: Sequence[str]
+    name: str,
+    title: str,
+    description: str,
+    sessions: Mapping[str, Mapping[str, Any]],
+    methods: Sequence[str],
+    nested: bool,
 ) -> str:
     scanners = "\n".join(
         f"* ses-{label}: {record.get('manufacturer', '?')} {record.get('model', '?')}, "
@@ -249,10 +281,13 @@ def _readme(
         for label, record in sessions.items()
     )
     harmonizers = ", ".join(methods) or "none"
+    what, where = (
+        (" of traveling subjects", "every scanner") if not nested else ("", "one scanner of several")
+    )
     return f"""{title}
 {"=" * len(title)}
 
-Simulated MRI of traveling subjects: every subject was scanned on every scanner, and the truth is known.
+Simulated MRI{what}: every subject was scanned on {where}, and the truth is known.
 No person was scanned. Study: {name}; made by mrsim {__version__}.
 
 {description}
@@ -271,57 +306,3 @@ Where things are
 * code/: the study file, the study with all defaults, the plan
 * report.html: scores and pictures
 """
-
-
-def _participants(participants: Sequence[Mapping[str, Any]], subjects: Sequence[str]) -> bytes:
-    known = {str(entry["subject"]): entry for entry in participants}
-    rows: list[tuple[str, ...]] = [("participant_id", "age", "sex", "icv")]
-    for subject in subjects:
-        entry = known.get(subject, {})
-        rows.append(
-            (
-                f"sub-{subject}",
-                _number(entry.get("age"), ".1f"),
-                str(entry.get("sex", "n/a")),
-                _number(entry.get("icv"), ".1f"),
-            )
-        )
-    return _table(rows)
-
-
-def _sessions(sessions: Mapping[str, Mapping[str, Any]]) -> bytes:
-    columns = ("session_id", *SESSION_KEYS, "field_strength")
-    rows: list[tuple[str, ...]] = [columns]
-    for label, record in sessions.items():
-        check_label("session", label)
-        rows.append((f"ses-{label}", *(_cell(record.get(key)) for key in columns[1:])))
-    return _table(rows)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> bytes:
-    return "".join("\t".join(row) + "\n" for row in rows).encode()
-
-
-def _number(value: object, form: str) -> str:
-    return format(float(value), form) if isinstance(value, int | float) else "n/a"
-
-
-def _cell(value: object) -> str:
-    text = " ".join(str(value).split()) if value is not None else ""
-    return text or "n/a"
-
-
-_PARTICIPANT_COLUMNS = {
-    "age": {"Description": "Age at the scans", "Units": "year"},
-    "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
-    "icv": {"Description": "True intracranial volume", "Units": "mL"},
-}
-
-_SESSION_COLUMNS = {
-    "manufacturer": {"Description": "Manufacturer of the simulated scanner"},
-    "model": {"Description": "Model of the simulated scanner"},
-    "software": {"Description": "Software version"},
-    "station": {"Description": "Name that tells this machine from others of its model"},
-    "institution": {"Description": "Where the machine stands"},
-    "field_strength": {"Description": "Main field", "Units": "T"},
-}

@@ -28,48 +28,22 @@ report                                                           evaluations, ex
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import bids
+from .bids_tables import SESSION_KEYS
 from .canonical import sha256_file
+from .cohort import known_columns, planted
+from .harmonizer_plan import HarmonizerPlanner, PlannedImage, PlannedMethod, add_features
 from .libraries import Libraries, is_path
 from .plan import Cell, InputFile, Plan, PlanBuilder
 from .sidecar import field_strength
 from .stage import Stage
-from .study import HarmonizerSection, ProtocolSection, ScannerSection, Study
+from .study import ProtocolSection, ScannerSection, Study
 
 RAW = "raw"
 TRUTH = "truth"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Image:
-    """One aligned image and the cells it came from."""
-
-    subject: str
-    session: str
-    run: int
-    contrast: str
-    aligned: Cell
-    features: Cell
-    phantom: Cell
-    maps: Cell
-
-    @property
-    def key(self) -> dict[str, str | int]:
-        return {"subject": self.subject, "session": self.session, "run": self.run, "contrast": self.contrast}
-
-
-@dataclass
-class _Method:
-    """What one harmonizer produced."""
-
-    label: str
-    kind: str
-    images: list[Cell] = field(default_factory=list)
-    features: list[Cell] = field(default_factory=list)
 
 
 def plan_study(study: Study, libraries: Libraries, stages: Mapping[str, Stage]) -> Plan:
@@ -99,6 +73,7 @@ class StudyPlanner:
         self.study = study
         self.libraries = libraries
         self.builder = PlanBuilder(stages, study.study.seed)
+        self.planted = planted(study.cohort, study.labels)
         self.scanners = {
             scanner.label: libraries.scanner(scanner.name, scanner.overrides) for scanner in study.scanners
         }
@@ -110,20 +85,22 @@ class StudyPlanner:
 
     def plan(self) -> Plan:
         """Add everything and return the plan."""
-        phantoms = [self.phantom(number) for number in range(1, self.study.cohort.subjects + 1)]
+        numbers = range(1, self.study.cohort.subjects + 1)
+        phantoms = [self.phantom(number) for number in numbers]
         maps = [self.maps(phantom) for phantom in phantoms]
-        images: list[_Image] = []
-        truth: list[_Image] = []
-        for phantom, known in zip(phantoms, maps, strict=True):
-            images += self._images(phantom, known)
+        images: list[PlannedImage] = []
+        truth: list[PlannedImage] = []
+        for number, phantom, known in zip(numbers, phantoms, maps, strict=True):
+            images += self._images(number, phantom, known)
             truth += self._counterfactuals(phantom, known)
-        raw = _Method(
+        raw = PlannedMethod(
             label=RAW,
             kind="image",
             images=[image.aligned for image in images],
             features=[image.features for image in images],
         )
-        methods = [raw, *(self._harmonizer(section, images) for section in self.study.harmonizers)]
+        harmonizers = HarmonizerPlanner(self.study, self.libraries, self.builder)
+        methods = [raw, *(harmonizers.add(section, images) for section in self.study.harmonizers)]
         common = {
             "raw": raw.images,
             "raw_features": raw.features,
@@ -181,21 +158,21 @@ class StudyPlanner:
                 "anatomy": anatomy,
                 "subject_number": number,
                 "voxel_size": cohort.voxel_size_mm * 1e-3,
-                **cohort.model_dump(mode="json", exclude={"subjects", "anatomy", "voxel_size_mm"}),
+                **cohort.record(self.study.labels),
             },
             files=files,
             publish={"truth.json": bids.truth_path(subject)},
         )
 
-    def _images(self, phantom: Cell, maps: Cell) -> list[_Image]:
+    def _images(self, number: int, phantom: Cell, maps: Cell) -> list[PlannedImage]:
         return [
             self._image(phantom, maps, scanner, scanner.label, run, protocol)
-            for scanner in self.study.scanners
+            for scanner in self.study.scanners_of(number)
             for run in range(1, scanner.repeats + 1)
             for protocol in self.study.protocols
         ]
 
-    def _counterfactuals(self, phantom: Cell, maps: Cell) -> list[_Image]:
+    def _counterfactuals(self, phantom: Cell, maps: Cell) -> list[PlannedImage]:
         """Return the subject under the reference scanner as it would be without anything random."""
         reference = self.study.study.reference_scanner
         scanner = next(s for s in self.study.scanners if s.label == reference)
@@ -209,7 +186,7 @@ class StudyPlanner:
         session: str,
         run: int,
         protocol: ProtocolSection,
-    ) -> _Image:
+    ) -> PlannedImage:
         subject, contrast = str(phantom.key["subject"]), protocol.contrast
         key: dict[str, str | int] = {
             "subject": subject,
@@ -243,8 +220,8 @@ class StudyPlanner:
             draws=False,
             publish={"image.nii.gz": bids.counterfactual_path(subject, contrast)} if counterfactual else {},
         )
-        features = self._features(TRUTH if counterfactual else RAW, key, aligned, maps)
-        return _Image(
+        features = add_features(self.builder, TRUTH if counterfactual else RAW, key, aligned, maps)
+        return PlannedImage(
             subject=subject,
             session=session,
             run=run,
@@ -283,75 +260,7 @@ class StudyPlanner:
             publish={"raw.h5": name.source_path(".h5")} if keep else {},
         )
 
-    def _features(self, method: str, key: Mapping[str, str | int], image: Cell, maps: Cell) -> Cell:
-        return self.builder.add(
-            "features", {"method": method, **key}, {}, {"image": image, "maps": maps}, draws=False
-        )
-
-    def _harmonizer(self, section: HarmonizerSection, images: Sequence[_Image]) -> _Method:
-        kind = self.libraries.harmonizer_kind(section.name)
-        params = {
-            "name": section.name,
-            "params": self.libraries.harmonizer(section.name, section.params),
-            "reference": self.study.study.reference_scanner,
-        }
-        method = _Method(label=section.key, kind=kind)
-        for protocol in self.study.protocols:
-            contrast = protocol.contrast
-            if section.contrasts is not None and contrast not in section.contrasts:
-                continue
-            chosen = [image for image in images if image.contrast == contrast]
-            if kind == "image":
-                self._harmonize_images(method, contrast, params, chosen)
-            else:
-                self._harmonize_features(method, contrast, params, chosen)
-        return method
-
-    def _harmonize_images(
-        self, method: _Method, contrast: str, params: Mapping[str, Any], images: Sequence[_Image]
-    ) -> None:
-        key: dict[str, str | int] = {"method": method.label, "contrast": contrast}
-        model = self.builder.add(
-            "harmonize_fit",
-            key,
-            params,
-            {"images": [image.aligned for image in images]},
-            allow_failed_inputs=True,
-        )
-        for image in images:
-            name = bids.ImageName(
-                subject=image.subject,
-                session=image.session,
-                run=image.run,
-                suffix=contrast,
-                description=method.label,
-            )
-            harmonized = self.builder.add(
-                "harmonize",
-                {"method": method.label, **image.key},
-                params,
-                {"model": model, "image": image.aligned},
-                publish={"image.nii.gz": name.derivative_path(method.label, ".nii.gz")},
-            )
-            method.images.append(harmonized)
-            method.features.append(self._features(method.label, image.key, harmonized, image.maps))
-
-    def _harmonize_features(
-        self, method: _Method, contrast: str, params: Mapping[str, Any], images: Sequence[_Image]
-    ) -> None:
-        cell = self.builder.add(
-            "feature_harmonize",
-            {"method": method.label, "contrast": contrast},
-            params,
-            {
-                "features": [image.features for image in images],
-                "phantoms": _unique(image.phantom for image in images),
-            },
-            allow_failed_inputs=True,
-        )
-        method.features.append(cell)
-
-    def _evaluation(self, method: _Method, common: Mapping[str, Sequence[Cell]]) -> Cell:
+    def _evaluation(self, method: PlannedMethod, common: Mapping[str, Sequence[Cell]]) -> Cell:
         return self.builder.add(
             "evaluate",
             {"method": method.label},
@@ -360,6 +269,8 @@ class StudyPlanner:
                 "reference": self.study.study.reference_scanner,
                 "scanners": self.scanners,
                 "settings": self.study.evaluation.model_dump(mode="json"),
+                "design": self.study.cohort.design.model_dump(mode="json"),
+                "planted": self.planted["regions"],
             },
             {"images": method.images, "features": method.features, **common},
             allow_failed_inputs=True,
@@ -375,7 +286,7 @@ class StudyPlanner:
         ]
         contrasts = [protocol.contrast for protocol in study.protocols]
         sessions = {
-            label: {key: record[key] for key in bids.SESSION_KEYS if key in record}
+            label: {key: record[key] for key in SESSION_KEYS if key in record}
             | {"field_strength": field_strength(record)}
             for label, record in self.scanners.items()
         }
@@ -391,6 +302,9 @@ class StudyPlanner:
                 "methods": methods,
                 "subjects": list(study.subjects),
                 "contrasts": contrasts,
+                "sites": study.sites(),
+                "known": known_columns(study.cohort),
+                "planted": self.planted,
             },
             {"phantoms": phantoms},
             draws=False,
@@ -400,8 +314,8 @@ class StudyPlanner:
 
     def _report(
         self,
-        methods: Sequence[_Method],
-        truth: Sequence[_Image],
+        methods: Sequence[PlannedMethod],
+        truth: Sequence[PlannedImage],
         evaluations: Sequence[Cell],
         dataset: Cell,
         phantoms: Sequence[Cell],
@@ -433,7 +347,3 @@ class StudyPlanner:
             allow_failed_inputs=True,
             publish={"report.html": "report.html", "scores.tsv": "scores.tsv"},
         )
-
-
-def _unique(cells: Any) -> list[Cell]:
-    return list({cell.id: cell for cell in cells}.values())

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .attribute_causes import CAUSES
+from .cohort import CohortSection, cohort_findings
 from .problems import did_you_mean
 from .study import (
     AttributionSection,
-    CohortSection,
     HarmonizerSection,
     ProtocolSection,
     ReconSection,
@@ -129,11 +129,8 @@ def _harmonizer_contrasts(sections: Sections) -> Iterator[Finding]:
                 )
 
 
-def _age_range(sections: Sections) -> Iterator[Finding]:
-    cohort: CohortSection = sections["cohort"]
-    low, high = cohort.age_range
-    if low > high:
-        yield "cohort.age_range", f"must be [youngest, oldest]; got [{low:g}, {high:g}]", "Swap the two."
+def _cohort(sections: Sections) -> Iterator[Finding]:
+    yield from cohort_findings(sections["cohort"], [scanner.label for scanner in sections["scanners"]])
 
 
 def _example_subject(sections: Sections) -> Iterator[Finding]:
@@ -194,8 +191,9 @@ def _attribution_causes(sections: Sections) -> Iterator[Finding]:
 
 def _size(sections: Sections) -> Iterator[Finding]:
     cohort: CohortSection = sections["cohort"]
-    repeats = sum(scanner.repeats for scanner in sections["scanners"])
-    images = cohort.subjects * repeats * len(sections["protocols"])
+    repeats = [scanner.repeats for scanner in sections["scanners"]]
+    scans = sum(repeats) if cohort.travels else max(repeats)
+    images = cohort.subjects * scans * len(sections["protocols"])
     if images > MAX_IMAGES:
         yield (
             "cohort.subjects",
@@ -212,7 +210,7 @@ CHECKS = (
     Check(needs=("protocols", "scanners"), find=_card_labels),
     Check(needs=("recon", "scanners"), find=_recon_labels),
     Check(needs=("harmonizers", "protocols"), find=_harmonizer_contrasts),
-    Check(needs=("cohort",), find=_age_range),
+    Check(needs=("cohort", "scanners"), find=_cohort),
     Check(needs=("cohort", "report"), find=_example_subject),
     Check(needs=("cohort", "scanners", "protocols"), find=_size),
     Check(needs=("attribution", "scanners"), find=_attribution_scanners),

@@ -69,6 +69,12 @@ class InstalledLibraries:
         values: dict[str, Any] = _jsonable(harmonizer(name, **params).get_params())
         return values
 
+    def handles_unseen_site(self, name: str, params: Mapping[str, Any]) -> bool:
+        """Return whether a harmonizer can be applied to scans of a site that it was not fitted on."""
+        from mrsim.harmonizers import harmonizer
+
+        return harmonizer(name, **params).declared().handles_unseen_site
+
 
 def scanner_with(scanner: "Scanner", overrides: Mapping[str, Any]) -> "Scanner":
     """Return a scanner with changed values.

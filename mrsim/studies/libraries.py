@@ -35,6 +35,9 @@ class Libraries(Protocol):
     def harmonizer(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters of a harmonizer, defaults included; ValueError for a wrong one."""
 
+    def handles_unseen_site(self, name: str, params: Mapping[str, Any]) -> bool:
+        """Return whether a harmonizer can be applied to scans of a site that it was not fitted on."""
+
 
 def is_path(name: str) -> bool:
     """Whether a name in a study means a file rather than a library entry."""

@@ -41,13 +41,15 @@ class Card:
             "probe": {},
             "age": [],
             "age_slopes": [],
+            "diagnosis": [],
             "dissection": {},
+            "left_out": [],
         }
 
     @property
     def draws(self) -> int:
-        """Bootstrap draws where an interval cannot do without, at least 2."""
-        return max(2, int(self.settings["bootstrap"]))
+        """Bootstrap draws where an interval cannot do without, at least 10."""
+        return max(10, int(self.settings["bootstrap"]))
 
     def add(
         self, metric: str, value: float, contrast: str, n: int, low: float = math.nan, high: float = math.nan
@@ -58,6 +60,10 @@ class Card:
         self.scores.append(
             make_score(metric, value, method=self.judged.method, contrast=contrast, n=n, interval=(low, high))
         )
+
+    def leave_out(self, what: str, place: str, why: str) -> None:
+        """Say which scores this study cannot have, and why."""
+        self.details["left_out"].append({"what": what, "contrast": place, "why": why})
 
     def mean(
         self, metric: str, values: "np.ndarray[Any, Any]", subject: Sequence[str], contrast: str
@@ -85,10 +91,14 @@ class Card:
 
     def dissection(self, place: str, arguments: dict[str, Any], weights: Any = None) -> None:
         """Add the shares of a dissection (`mrsim.evaluation.dissect`) with their intervals."""
-        from mrsim.evaluation import dissection_intervals
+        from mrsim.evaluation import MetricInputError, dissection_intervals
 
         level = float(self.settings["confidence"])
-        shares = dissection_intervals(**arguments, weights=weights, level=level)
+        try:
+            shares = dissection_intervals(**arguments, weights=weights, level=level)
+        except MetricInputError as error:
+            self.leave_out("dissection", place, str(error))
+            return
         n = len(set(arguments["subject"]))
         for name in _SHARES:
             value, low, high = shares[name]

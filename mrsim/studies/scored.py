@@ -45,7 +45,8 @@ class Judged:
     truth : folder of each subject's and contrast's counterfactual;
     features, raw_features, truth_features : rows of numbers;
     descriptors, raw_descriptors : image descriptors of the site probe;
-    maps : arrays of each subject;  people : truth block of each subject.
+    maps : arrays of each subject;  people : truth block of each subject;
+    design : which scanner sees whom (`[cohort.design]`);  planted : planted effects by region.
     """
 
     method: str
@@ -60,6 +61,8 @@ class Judged:
     raw_descriptors: dict[ScanKey, dict[str, float]]
     map_folders: dict[str, Path]
     people: dict[str, dict[str, Any]]
+    design: Mapping[str, Any]
+    planted: Mapping[str, Mapping[str, Any]]
 
     @classmethod
     def of(cls, ctx: StageContext) -> "Judged":
@@ -81,7 +84,14 @@ class Judged:
             raw_descriptors=_rows(ctx, "raw_features", "descriptors.json"),
             map_folders={str(key["subject"]): folder for key, folder in ctx.keyed("maps")},
             people=people(ctx.keyed("phantoms")),
+            design=ctx.params["design"],
+            planted=ctx.params["planted"],
         )
+
+    @property
+    def travels(self) -> bool:
+        """Whether everybody is seen on every scanner."""
+        return bool(self.design["kind"] == "traveling")
 
     @cached_property
     def maps(self) -> dict[str, dict[str, Any]]:
@@ -112,6 +122,22 @@ class Judged:
         """Return the true volume of a measured one [mL]."""
         achieved = self.people[subject]["volumes_ml"]
         return float(sum(achieved[region] for region in MEASURED_VOLUMES[name]))
+
+    def plants_age(self, name: str) -> bool:
+        """Return whether the cohort plants an effect of age on a measured volume.
+
+        A region without a law of its own follows the others.
+        """
+        parts = [r for r in MEASURED_VOLUMES[name] if r in self.planted] or list(self.planted)
+        return any(slope != 0 for r in parts for slope in self.planted[r]["age_log_per_year"])
+
+    def planted_log(self, name: str, diagnosis: str) -> float | None:
+        """Return the planted log ratio of a diagnosis in a measured volume; None where its parts differ."""
+        parts = {
+            self.planted[r]["diagnosis_log"][diagnosis] if r in self.planted else None
+            for r in MEASURED_VOLUMES[name]
+        }
+        return parts.pop() if len(parts) == 1 else None
 
 
 def _tables(ctx: StageContext) -> dict[ScanKey, dict[str, float]]:

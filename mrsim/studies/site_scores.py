@@ -39,6 +39,7 @@ def site_scores(card: Card, contrast: str) -> None:
     judged = card.judged
     probed = _probed(card, contrast)
     if probed is None:
+        card.leave_out("site probe", contrast, "a probe needs two scanners that saw two people each")
         return
     options = ProbeOptions(n_permutations=max(1, int(card.settings["permutations"])))
     site, subject, people = probed.site, probed.subject, len(set(probed.subject))
@@ -74,7 +75,8 @@ def _probed(card: Card, contrast: str) -> _Probed | None:
     if judged.kind == "feature":
         own, raw = judged.features, judged.raw_features
     scans = [k for k in judged.scans(contrast, own) if k in raw]
-    if len({k[1] for k in scans}) < 2 or len({k[0] for k in scans}) < 3:
+    seen = {site: {k[0] for k in scans if k[1] == site} for site in {k[1] for k in scans}}
+    if len(seen) < 2 or len({k[0] for k in scans}) < 3 or min(map(len, seen.values())) < 2:
         return None
     rows, raw_rows = [own[k] for k in scans], [raw[k] for k in scans]
     names = complete(rows, raw_rows)

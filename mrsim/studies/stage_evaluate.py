@@ -1,6 +1,7 @@
 """The stage that judges a method: every score with its interval, and what the report draws from."""
 
 import math
+import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from .stage import StageContext
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 _IMAGE_METRICS = ("nrmse", "nrmse_matched", "ssim", "ssim_matched", "psnr_matched", "correlation")
 _CONTRAST_METRICS = ("wm_gm_ratio_error", "gm_csf_ratio_error", "wm_gm_cnr_error")
+_ONE_SCANNER = "this design has every person on one scanner only; traveling subjects would tell"
+_TOO_FEW = "three people and two scanners are the least that can be split"
 _STRUCTURE_METRICS = ("edge_energy_ratio", "edge_correlation", "high_frequency_ratio")
 
 
@@ -26,6 +30,7 @@ def evaluate(ctx: StageContext) -> None:
     judged = Judged.of(ctx)
     card = Card(judged, dict(ctx.params["settings"]), ctx.rng)
     for contrast in judged.contrasts:
+        _held_out(card, contrast)
         if judged.kind == "image":
             _image_scores(card, contrast)
         _feature_scores(card, contrast)
@@ -36,6 +41,16 @@ def evaluate(ctx: StageContext) -> None:
         card.details["ladder"] = _ladder(card, ctx.params["scanners"])
     write_table(scores_table(card.scores), ctx.out_dir / "scores")
     (ctx.out_dir / "details.json").write_bytes(pretty_json(_plain(card.details)))
+
+
+def _held_out(card: Card, contrast: str) -> None:
+    """Say where a method could not be applied to the scanner that is held out."""
+    judged = card.judged
+    label = judged.design["held_out"]
+    sessions = {key[1] for key in judged.features if key[3] == contrast}
+    if label and label not in sessions and any(k[1] == label for k in judged.raw_features):
+        why = f"the method cannot be applied to a scanner that it was not fitted on ({label})"
+        card.leave_out(f"all scores of the scans on {label}", contrast, why)
 
 
 def _plain(value: Any) -> Any:
@@ -100,6 +115,7 @@ def _image_dissection(
 
     judged = card.judged
     if len({k[0] for k in scans}) < 3 or len({k[1] for k in scans}) < 2:
+        card.leave_out("dissection", contrast, _TOO_FEW)
         return
     same = judged.method == "raw"
     raw = own if same else judged.volumes([judged.raw[k] for k in scans])
@@ -122,11 +138,12 @@ def _feature_scores(card: Card, contrast: str) -> None:
     import numpy as np
     import pandas as pd
 
-    from mrsim.evaluation import feature_weights, variance_table
+    from mrsim.evaluation import feature_weights
 
     judged = card.judged
     scans = judged.scans(contrast)
     if len({k[0] for k in scans}) < 3 or len({k[1] for k in scans}) < 2:
+        card.leave_out("agreement between scanners and dissection", f"{contrast} features", _TOO_FEW)
         return
     own, raw = ([t[k] for k in scans] for t in (judged.features, judged.raw_features))
     truth = [judged.truth_features[k[0], contrast] for k in scans]
@@ -134,12 +151,8 @@ def _feature_scores(card: Card, contrast: str) -> None:
     volumes = [n for n in names if n.startswith("volume:")]
     table = pd.DataFrame([{n: row[n] for n in names} for row in own])
     table["subject"], table["scanner"] = [k[0] for k in scans], [k[1] for k in scans]
-    found = variance_table(table, volumes)
     place = f"{contrast} features"
-    for metric in ("within_subject_cov", "scanner_share", "icc_2_1", "icc_3_1"):
-        card.add(metric, float(found[metric].median()), place, int(found["n"].max()))
-    if found["scan_rescan_cov"].notna().any():
-        card.add("scan_rescan_cov", float(found["scan_rescan_cov"].median()), place, int(found["n"].max()))
+    _agreement(card, place, table, volumes)
     # Intensities change units with the harmonizer: volumes and millimetres can be compared.
     kept = [n for n in names if not n.startswith("intensity:")]
     arrays = [np.array([[row[n] for n in kept] for row in rows]) for rows in (raw, own, truth)]
@@ -147,6 +160,26 @@ def _feature_scores(card: Card, contrast: str) -> None:
     arguments = dict(zip(("raw", "harmonized", "truth"), arrays, strict=True))
     weights = feature_weights(arrays[2], subject)
     card.dissection(place, {**arguments, "site": site, "subject": subject}, weights)
+
+
+def _agreement(card: Card, place: str, table: "pd.DataFrame", volumes: Sequence[str]) -> None:
+    """Score how well scanners and rescans of one person agree; pairs that nobody has are left out."""
+    from mrsim.evaluation import MetricInputError, scan_rescan_cov, variance_table
+
+    people = table["subject"].nunique()
+    try:
+        found = variance_table(table, volumes)
+    except MetricInputError as error:
+        why = str(error) if card.judged.travels else _ONE_SCANNER
+        card.leave_out("agreement between scanners", place, why)
+    else:
+        people = int(found["n"].max())
+        for metric in ("within_subject_cov", "scanner_share", "icc_2_1", "icc_3_1"):
+            card.add(metric, float(found[metric].median()), place, people)
+    rescans = [scan_rescan_cov(table, name) for name in volumes]
+    measured = [value for value in rescans if math.isfinite(value)]
+    if measured:
+        card.add("scan_rescan_cov", statistics.median(measured), place, people)
 
 
 def _ladder(card: Card, scanners: dict[str, Any]) -> list[dict[str, Any]]:
@@ -182,7 +215,9 @@ def _ladder(card: Card, scanners: dict[str, Any]) -> list[dict[str, Any]]:
         found = site_effect_ladder(
             pd.DataFrame(rows), [*volumes, "wm_gm_ratio"], rng=card.rng, n_boot=card.draws
         )
-    except MetricInputError:
+    except MetricInputError as error:
+        why = str(error) if judged.travels else _ONE_SCANNER
+        card.leave_out("ladder of site effects", "T1w", why)
         return []
     return [_rung(row) for row in table_rows(found)]
 

@@ -136,29 +136,42 @@ def people(pairs: Sequence[tuple[Mapping[str, str | int], Path]]) -> dict[str, d
 
 
 def covariates(rows: Sequence[Mapping[str, Any]], truth: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Age and sex of every row: what a real study would give a harmonizer to keep."""
+    """Age, sex and diagnosis of every row: what a real study would give a harmonizer to keep."""
     import pandas as pd
 
     return pd.DataFrame(
         {
             "age": [float(truth[str(row["subject"])]["age"]) for row in rows],
             "sex": [str(truth[str(row["subject"])]["sex"]) for row in rows],
+            "diagnosis": [str(truth[str(row["subject"])].get("diagnosis", "control")) for row in rows],
         }
     )
 
 
 def _fitted_table(
-    method: "FeatureHarmonizer", table: "np.ndarray[Any, Any]", sites: list[str], known: Any
+    method: "FeatureHarmonizer",
+    table: "np.ndarray[Any, Any]",
+    sites: "np.ndarray[Any, Any]",
+    known: Any,
+    seen: "np.ndarray[Any, Any]",
 ) -> "np.ndarray[Any, Any]":
-    """Fit and transform; without covariates where they cannot be told apart from the sites or each other."""
+    """Fit on the rows that may be seen and transform all; covariates that do not vary among them stay out."""
     import numpy as np
 
-    varying = [c for c in known.columns if known[c].nunique() > 1]
-    return np.asarray(method.fit_transform(table, site=sites, covariates=known[varying] if varying else None))
+    varying = [c for c in known.columns if known[c][seen].nunique() > 1]
+    given = known[varying] if varying else None
+    if seen.all():
+        return np.asarray(method.fit_transform(table, site=sites.tolist(), covariates=given))
+    fitted = None if given is None else given[seen].reset_index(drop=True)
+    method.fit(table[seen], site=sites[seen].tolist(), covariates=fitted)
+    return np.asarray(method.transform(table, site=sites.tolist(), covariates=given))
 
 
 def feature_harmonize(ctx: StageContext) -> None:
-    """Harmonize the feature table of one contrast: ``table.json`` with one row per scan."""
+    """Harmonize the feature table of one contrast: ``table.json`` with one row per scan.
+
+    Scans of a scanner that is held out are in no fit; a method that cannot extrapolate leaves them out.
+    """
     import numpy as np
 
     from mrsim.harmonizers import FeatureHarmonizer, harmonizer
@@ -167,9 +180,13 @@ def feature_harmonize(ctx: StageContext) -> None:
     method = harmonizer(str(ctx.params["name"]), **ctx.params["params"])
     if not isinstance(method, FeatureHarmonizer):
         raise TypeError(f"{ctx.params['name']} must be a harmonizer of features; it is one of images.")
+    held_out = str(ctx.params.get("held_out", ""))
+    if held_out and not method.declared().handles_unseen_site:
+        rows = [row for row in rows if row["session"] != held_out]
+    sites = np.array([str(row["session"]) for row in rows])
     table = np.array([[row[name] for name in names] for row in rows])
     known = covariates(rows, people(ctx.keyed("phantoms")))
-    done = _fitted_table(method, table, [str(row["session"]) for row in rows], known)
+    done = _fitted_table(method, table, sites, known, sites != held_out)
     keys = ("subject", "session", "run", "contrast")
     out = [
         {**{key: row[key] for key in keys}, "features": dict(zip(names, map(float, values), strict=True))}

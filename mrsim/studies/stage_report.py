@@ -19,7 +19,15 @@ def dataset(ctx: StageContext) -> None:
 
 def _participants(ctx: StageContext) -> list[dict[str, Any]]:
     return [
-        {"subject": s, "age": float(t["age"]), "sex": str(t["sex"]), "icv": float(t["icv_ml"])}
+        {
+            "subject": s,
+            "age": float(t["age"]),
+            "sex": str(t["sex"]),
+            "icv": float(t["icv_ml"]),
+            "diagnosis": str(t["diagnosis"]),
+            "site": ", ".join(t["sites"]),
+            "lesions": float(t.get("lesions", {}).get("volume_ml", 0.0)),
+        }
         for s, t in sorted(people(ctx.keyed("phantoms")).items())
     ]
 

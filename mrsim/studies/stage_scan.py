@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import seeds
 from .canonical import pretty_json
+from .cohort import described
 from .records import from_record
 from .sidecar import sidecar
 from .stage import StageContext
@@ -28,9 +29,9 @@ TISSUES = {
         "gm", "cerebellar_gm", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala",
         "accumbens", "dentate",
     ),
-    "wm": ("wm", "cerebellar_wm", "brainstem", "red_nucleus", "substantia_nigra"),
+    "wm": ("wm", "wmh", "cerebellar_wm", "brainstem", "red_nucleus", "substantia_nigra"),
 }  # fmt: skip
-"""Tissues of a head that a three-class segmentation calls CSF, grey and white matter."""
+"""Tissues of a head that a three-class segmentation calls CSF, grey and white matter (lesions: white)."""
 REGIONS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "ventricles": (("ventricular_csf",), ("csf",), ("csf",)),
     "cortex": (("gm",), ("gm",), ("gm",)),
@@ -50,23 +51,11 @@ _TERRITORY = 5e-3
 
 def phantom(ctx: StageContext) -> None:
     """Make one subject: ``phantom.h5`` and its ``truth.json``."""
-    from phantoms import CohortSpec, load_phantom, make_subject, sample_cohort, save_phantom
+    from phantoms import load_phantom, make_subject, sample_cohort, save_phantom
 
     p = ctx.params
     number = int(p["subject_number"])
-    spec = CohortSpec(
-        n_subjects=number,
-        seed=ctx.seed,
-        age_range=tuple(p["age_range"]),
-        male_fraction=1.0 - float(p["female_fraction"]),
-        age_effect=float(p["age_effect"]),
-        sex_effect=float(p["sex_effect"]),
-        tissue_age_effect=float(p["tissue_age_effect"]),
-        volume_spread=float(p["volume_spread"]),
-        tissue_spread=float(p["tissue_spread"]),
-        icv_spread=float(p["icv_spread"]),
-        shape_spread=float(p["shape_spread"]),
-    )
+    spec = described(p, number, ctx.seed)
     head = None if p["anatomy"] == "icbm152" else load_phantom(ctx.one("anatomy"))
     subject = sample_cohort(spec)[number - 1]
     made = make_subject(subject, head, voxel_size=float(p["voxel_size"]))

@@ -65,9 +65,9 @@ STAGES: dict[str, Stage] = {
             run=stage_harmonize.feature_harmonize,
             cost=_fixed(0.5, 300),
         ),
-        Stage(name="evaluate", version="2", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
-        Stage(name="dataset", version="2", run=stage_report.dataset, cost=_fixed(0.1, 200)),
-        Stage(name="report", version="2", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),
+        Stage(name="evaluate", version="3", run=stage_evaluate.evaluate, cost=_fixed(10.0, 1200)),
+        Stage(name="dataset", version="3", run=stage_report.dataset, cost=_fixed(0.1, 200)),
+        Stage(name="report", version="3", run=stage_report.report, cost=_fixed(10.0, 800, 8 * MIB)),
     )
 }
 """Stages by name, for planning and running."""

@@ -5,126 +5,27 @@ behind this border is SI. Checks that join sections are in `checks`, reading and
 `study_input`.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-LABEL = re.compile(r"[0-9A-Za-z]{1,32}")
-STUDY_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
-MAX_SUBJECTS = 10_000
-NATIVE = "native"
+from .cohort import MAX_SUBJECTS, CohortSection
+from .section import Cards, Label, Line, Overrides, Params, Section, StudyName
 
 CONTRASTS = ("T1w", "T2w", "FLAIR")
 Contrast = Literal["T1w", "T2w", "FLAIR"]
 
 
-def _label(value: str) -> str:
-    if LABEL.fullmatch(value) is None:
-        raise ValueError("must be 1 to 32 letters or digits (0-9, A-Z, a-z)")
-    return value
-
-
-def _study_name(value: str) -> str:
-    if STUDY_NAME.fullmatch(value) is None:
-        raise ValueError(
-            "must be 1 to 64 letters, digits, hyphens or underscores, beginning with a letter or digit"
-        )
-    return value
-
-
-def _one_line(value: str) -> str:
-    if any(ord(character) < 32 for character in value):
-        raise ValueError("must be one line of text without control characters")
-    return value
-
-
-def _cards(value: object) -> object:
-    """Read the word "native": it means that no scanner has another card than its own."""
-    if value == NATIVE:
-        return {}
-    if isinstance(value, str):
-        raise ValueError('must be "native" or a table {scanner_label = "card name"}')
-    return value
-
-
-def _params(value: dict[str, Any]) -> dict[str, Any]:
-    """Parameters are numbers, text, truth values, or lists of these: nothing nested, nothing infinite."""
-    for key, item in value.items():
-        for entry in item if isinstance(item, list) else [item]:
-            _check_scalar(key, entry)
-    return value
-
-
-def _overrides(value: dict[str, Any]) -> dict[str, Any]:
-    """Check overrides: each names a value, or a group of values, of the scanner record."""
-    for key, item in value.items():
-        for name, entry in item.items() if isinstance(item, dict) else [(key, item)]:
-            _check_scalar(name if name == key else f"{key}.{name}", entry)
-    return value
-
-
-def _check_scalar(key: str, entry: object) -> None:
-    if not isinstance(entry, bool | int | float | str):
-        raise ValueError(f"{key!r} must be a number, text or a truth value")
-    if isinstance(entry, float) and not math.isfinite(entry):
-        raise ValueError(f"{key!r} must be finite; got {entry}")
-
-
-Label = Annotated[str, AfterValidator(_label)]
-Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line)]
-Params = Annotated[dict[str, Any], AfterValidator(_params)]
-Overrides = Annotated[dict[str, Any], AfterValidator(_overrides)]
-Cards = Annotated[dict[str, Line], BeforeValidator(_cards)]
-
-
-class Section(BaseModel):
-    """Strict, closed and frozen: unknown keys, wrong types, infinities and NaN are refused."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        frozen=True,
-        validate_default=True,
-        hide_input_in_errors=True,
-    )
-
-
 class StudySection(Section):
     """``[study]``: identity, seed and the reference scanner."""
 
-    name: Annotated[str, AfterValidator(_study_name)]
+    name: StudyName
     seed: int = Field(ge=0, lt=2**63)
     reference_scanner: Label = Field(description="label of the scanner whose images are the target")
     description: Annotated[str, Field(max_length=4000)] = ""
     authors: Annotated[tuple[Line, ...], Field(strict=False, max_length=200)] = ()
-
-
-class CohortSection(Section):
-    """``[cohort]``: who is scanned."""
-
-    subjects: int = Field(ge=1, le=MAX_SUBJECTS)
-    age_range: Annotated[
-        tuple[Annotated[float, Field(ge=18, le=95)], Annotated[float, Field(ge=18, le=95)]],
-        Field(strict=False),
-    ] = (20.0, 80.0)
-    female_fraction: float = Field(default=0.5, ge=0, le=1)
-    age_effect: float = Field(
-        default=1.0, ge=0, le=10, description="multiple of the published effect; 0 plants none"
-    )
-    anatomy: Line = "icbm152"
-    voxel_size_mm: float = Field(
-        default=1.0, ge=0.5, le=4, description="grid of the phantom, not of the images"
-    )
-    sex_effect: float = Field(default=1.0, ge=0, le=10, description="multiple of the published effect")
-    tissue_age_effect: float = Field(default=1.0, ge=0, le=10, description="the same for T1, T2 and water")
-    volume_spread: float = Field(default=1.0, ge=0, le=3, description="multiple of the published spread")
-    tissue_spread: float = Field(default=1.0, ge=0, le=3)
-    icv_spread: float = Field(default=1.0, ge=0, le=3)
-    shape_spread: float = Field(default=1.0, ge=0, le=3, description="multiple of the random deformation")
 
 
 class ScannerSection(Section):
@@ -191,7 +92,7 @@ class ReconOverride(Section):
 class ReconSection(ReconOverride):
     """``[recon]``: for all scanners, and ``[recon.scanners.LABEL]`` for one."""
 
-    scanners: dict[str, ReconOverride] = {}
+    scanners: dict[str, ReconOverride] = Field(default={})
 
     def of(self, label: str) -> dict[str, str]:
         """Return the settings of one scanner: its own where given, else those for all."""
@@ -207,7 +108,7 @@ class HarmonizerSection(Section):
     label: Label | None = Field(
         default=None, description="name in the output; the method's name without punctuation"
     )
-    params: Params = {}
+    params: Params = Field(default={})
     contrasts: Annotated[tuple[Contrast, ...], Field(strict=False, min_length=1)] | None = None
 
     @property
@@ -283,9 +184,28 @@ class Study(Section):
         """The title of the report."""
         return self.report.title or self.study.name
 
-    def images_per_subject(self) -> int:
-        """Count the scans of one subject over scanners, repeats and contrasts."""
-        return sum(scanner.repeats for scanner in self.scanners) * len(self.protocols)
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the scanners, which are the sites of the cohort's design."""
+        return tuple(scanner.label for scanner in self.scanners)
+
+    def scanners_of(self, number: int) -> tuple[ScannerSection, ...]:
+        """Return the scanners that see a subject, by number from 1: all of them, or the subject's own."""
+        if self.cohort.travels:
+            return self.scanners
+        return (self.scanners[self.cohort.planned(self.labels).site_of(number - 1)],)
+
+    def sites(self) -> dict[str, str]:
+        """Return the one scanner of each subject; empty where everybody travels."""
+        if self.cohort.travels:
+            return {}
+        return {subject: self.scanners_of(k)[0].label for k, subject in enumerate(self.subjects, 1)}
+
+    def images(self) -> int:
+        """Count the scans of all subjects over scanners, repeats and contrasts."""
+        numbers = range(1, self.cohort.subjects + 1)
+        scans = sum(scanner.repeats for number in numbers for scanner in self.scanners_of(number))
+        return scans * len(self.protocols)
 
     def record(self) -> dict[str, Any]:
         """Return the complete study, defaults included, as plain JSON data."""

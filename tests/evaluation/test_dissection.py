@@ -164,11 +164,27 @@ def test_nested_terms_add_up_too(rng):
     assert total == pytest.approx(mse(harmonized, data["truth"]), rel=1e-9)
 
 
-def test_two_sites_cannot_tell_shift_from_biology(rng):
-    data = nested(rng, confounding=2.0, n_sites=2)
+def test_one_feature_on_two_sites_cannot_tell_shift_from_biology(rng):
+    data = nested(rng, confounding=2.0, n_sites=2, n_features=1)
     result = split(data, remove_site_means(data))
     assert np.all(result.harmonized["site_shift"] == 0.0)
     assert np.all(result.harmonized["confounded"] > 0.0)
+
+
+def test_features_on_two_sites_tell_it_together(rng):
+    """Four features in different units: three equations more than unknowns."""
+    data = nested(rng, confounding=2.0, n_sites=2, n_features=4)
+    units = np.array([1.0, 1e3, 1e-3, 7.0])
+    data = {k: v * units if k in ("raw", "truth", "shift") else v for k, v in data.items()}
+    same = split(data, data["raw"]).pooled(weights=units**-2)
+    assert [same[k] for k in ("fixed", "destroyed", "confounded")] == pytest.approx([0, 0, 0], abs=1e-9)
+    result = split(data, remove_site_means(data))
+    truth, site = data["truth"], data["site"]
+    between = np.stack([truth[site == j].mean(axis=0) for j in range(2)]) - truth.mean(axis=0)
+    # Site means are taken away whole, shift and biology alike: p = 1 but for rounding.
+    assert result.harmonized["biology_lost"] == pytest.approx(np.mean(between**2, axis=0), rel=1e-6)
+    total = sum(result.harmonized[t] for t in TERMS)
+    assert total == pytest.approx(mse(remove_site_means(data), truth), rel=1e-9)
 
 
 def test_incomplete_travelers_are_left_out_and_counted(crossed):

@@ -83,3 +83,6 @@ class FakeLibraries:
         if set(params) - {"fwhm"}:
             raise ValueError(f"{name} has no parameter {sorted(set(params) - {'fwhm'})[0]!r}")
         return {"fwhm": 1.0} | dict(params)
+
+    def handles_unseen_site(self, name, params):
+        return name == "blur"

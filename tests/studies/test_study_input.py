@@ -33,7 +33,7 @@ def changed(section, **values):
 def test_good_study_gets_defaults_and_survives_json():
     study = check_study(good(), file="s.toml", libraries=FakeLibraries())
     assert study.subjects == ("01", "02")
-    assert study.images_per_subject() == 6
+    assert study.images() == 12
     again = Study.model_validate_json(json.dumps(study.record()))
     assert again == study
 
@@ -89,9 +89,13 @@ def test_missing_section_says_how():
         ("cohort", {"subjects": "3"}, "whole number; got '3'"),
         ("cohort", {"subjects": 0}, "at least 1"),
         ("cohort", {"subjects": 10**9}, "at most 10000"),
-        ("cohort", {"age_range": [60.0, 20.0]}, "[youngest, oldest]"),
+        (
+            "cohort",
+            {"age_range": [60.0, 20.0]},
+            "cohort.age_range: must lie within 18..95 years, youngest first",
+        ),
         ("cohort", {"age_range": [20.0, float("nan")]}, "finite number"),
-        ("cohort", {"age_effect": -1.0}, "at least 0"),
+        ("cohort", {"age_effect": -4.0}, "cohort.age_effect: must be -3..3; got -4.0"),
         ("study", {"seed": -1}, "at least 0"),
         ("study", {"name": "../x"}, "letters, digits"),
         ("scanners", {"label": "../../x"}, "letters or digits"),

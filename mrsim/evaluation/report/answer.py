@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .biology_figures import contrasts
 from .data import RAW, Answer, ReportData, number
+from .diagnosis import diagnosis_sentences
 from .style import PARTS
 from .words import counted, listed, share, share_interval
 
@@ -79,6 +81,7 @@ def verdict(data: ReportData) -> Verdict:
                 "was measured."
             )
         ]
+    sentences += diagnosis_sentences(data, contrasts(data, "diagnosis"))
     return Verdict(sentences=tuple(sentences), caveats=tuple(_caveats(data)))
 
 
@@ -151,6 +154,11 @@ def _caveats(data: ReportData) -> list[str]:
         said.append(
             f"{counted(data.people, 'subject')}: intervals are wide, and a study of this size does not "
             "settle the order of close methods."
+        )
+    if data.nested:
+        said.append(
+            f"Every person was seen by one scanner (design: {data.design}): scores that need two scans of "
+            "one person are left out, and section 6 names them."
         )
     said += _control_caveats(data) + _probe_caveats(data)
     doubtful = unverified_count(data)

@@ -18,6 +18,8 @@ Kind = Literal["raw", "control", "image", "feature"]
 RAW = "raw"
 TRUTH = "truth"
 """Method of images that show the truth: the same subject under the reference scanner, without noise."""
+TRAVELING = "traveling"
+"""Design in which everybody is seen by every scanner."""
 CONTROLS = frozenset({"identity", "blur", "feature-identity", "random-style", "oracle"})
 """Harmonizers that are judged only to show what a score is worth."""
 _GAMMA_BAR = 42.577478518e6
@@ -61,11 +63,13 @@ class ReportData:
     reference
         Label of the scanner whose images are the target.
     participants
-        One mapping per subject: `subject`, `age` [years], `sex`, `icv` [mL].
+        One mapping per subject: `subject`, `age` [years], `sex`, `icv` [mL]; optionally `diagnosis`, `site`
+        (the one scanner of a subject) and `lesions` [mL].
     scores
         Columns of `mrsim.evaluation.Score`, all methods.
     details
-        Per method: `kind`, `contrasts`, `embedding`, `probe`, `age`, `age_slopes`, `dissection`, `ladder`.
+        Per method: `kind`, `contrasts`, `embedding`, `probe`, `age`, `age_slopes`, `diagnosis`, `dissection`,
+        `ladder`, and `left_out` (scores that the study cannot have: `what`, `contrast`, `why`).
     images, mask
         The example subject on one grid, and its brain.
     ladder
@@ -141,6 +145,16 @@ class ReportData:
     def truths(self) -> dict[str, ReportImage]:
         """Images of the truth, by contrast."""
         return {image.contrast: image for image in self.images if image.method == TRUTH}
+
+    @property
+    def design(self) -> str:
+        """Which scanner sees whom: the kind of the cohort's design."""
+        return str(((self.study.get("cohort") or {}).get("design") or {}).get("kind", TRAVELING))
+
+    @property
+    def nested(self) -> bool:
+        """Whether every subject was seen by one scanner only."""
+        return self.design != TRAVELING
 
     @property
     def level(self) -> str:

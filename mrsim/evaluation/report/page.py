@@ -18,6 +18,7 @@ from . import biology_figures, dissection_figures, figures
 from .answer import rows as answer_rows
 from .answer import unverified_count, verdict
 from .data import ReportData, number
+from .diagnosis import diagnosis_figure
 from .pictures import (
     DIFFERENCE_RANGE,
     MAX_COLUMNS,
@@ -129,6 +130,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "figures": _figures(data),
         "missing": _missing(data),
         "hidden": _hidden(data),
+        "left_out": _left_out(data),
         "level": data.level,
         "ladder": _ladder(data),
         "glossary": [(name.replace("_", " "), metric.meaning) for name, metric in METRICS.items()],
@@ -145,7 +147,7 @@ def _context(data: ReportData) -> dict[str, Any]:
 def _facts(data: ReportData) -> list[tuple[str, str]]:
     """Return the numbers of the header strip."""
     repeats = [int(s.get("repeats", 1)) for s in data.study.get("scanners", ())] or [1] * len(data.scanners)
-    scans = data.people * sum(repeats) * len(data.contrasts)
+    scans = _visits(data, repeats) * len(data.contrasts)
     harmonizers = [m for m in data.methods if m != "raw"]
     controls = sum(data.control(m) for m in harmonizers)
     return [
@@ -161,19 +163,46 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
     ]
 
 
-def _participants(data: ReportData) -> list[tuple[str, ...]]:
-    rows = []
-    for person in data.participants:
-        age, icv = number(person.get("age")), number(person.get("icv"))
-        rows.append(
-            (
-                str(person.get("subject", "–")),
-                f"{age:.1f}" if math.isfinite(age) else "–",
-                str(person.get("sex", "–")),
-                f"{icv:.0f}" if math.isfinite(icv) else "–",
-            )
-        )
-    return sorted(rows)
+def _visits(data: ReportData, repeats: Sequence[int]) -> int:
+    """Return how often anybody is scanned in one contrast, as planned."""
+    if not data.nested:
+        return data.people * sum(repeats)
+    by_label = {str(s.get("label")): int(s.get("repeats", 1)) for s in data.study.get("scanners", ())}
+    return sum(by_label.get(str(person.get("site")), 1) for person in data.participants)
+
+
+def _participants(data: ReportData) -> dict[str, Any]:
+    """Return the table of people: headings (text, whether a number) and rows."""
+    columns = [("subject", "subject", ""), ("age", "age [years]", ".1f"), ("sex", "sex", "")]
+    columns += [("icv", "intracranial volume [mL]", ".0f")]
+    if len({person.get("diagnosis", "control") for person in data.participants}) > 1:
+        columns.append(("diagnosis", "diagnosis", ""))
+    if data.nested:
+        columns.append(("site", "scanner", ""))
+    if any(number(person.get("lesions")) > 0.0 for person in data.participants):
+        columns.append(("lesions", "lesions [mL]", ".1f"))
+    rows = [tuple(_told(person.get(key), form) for key, _, form in columns) for person in data.participants]
+    return {"columns": [(name, bool(form)) for _, name, form in columns], "rows": sorted(rows)}
+
+
+def _told(value: Any, form: str) -> str:
+    if not form:
+        return str(value) if value is not None else "–"
+    return format(number(value), form) if math.isfinite(number(value)) else "–"
+
+
+def _left_out(data: ReportData) -> list[tuple[str, str, str, str]]:
+    """Return scores that this study cannot have: what, where, of which methods, why."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for method in data.methods:
+        for row in data.details.get(method, {}).get("left_out", ()):
+            key = tuple(str(row.get(name, "")) for name in ("what", "contrast", "why"))
+            found.setdefault((key[0], key[1], key[2]), []).append(method)
+    everybody = len(data.methods)
+    return [
+        (what, place, "all" if len(methods) == everybody else listed(methods), why)
+        for (what, place, why), methods in found.items()
+    ]
 
 
 def _figures(data: ReportData) -> dict[str, Any]:
@@ -185,6 +214,7 @@ def _figures(data: ReportData) -> dict[str, Any]:
         "probe": figures.probe_figure(data),
         "ages": _by_contrast(data, "age", biology_figures.age_figure),
         "slopes": _by_contrast(data, "age_slopes", biology_figures.slope_figure),
+        "diagnoses": _by_contrast(data, "diagnosis", diagnosis_figure),
         "ladder": figures.ladder_figure(data),
     }
 
@@ -218,7 +248,7 @@ def _hidden(data: ReportData) -> list[str]:
 
 def _missing(data: ReportData) -> dict[str, list[str]]:
     """Return per kind of evidence the methods that have none of it."""
-    keys = ("embedding", "probe", "age", "age_slopes", "dissection")
+    keys = ("embedding", "probe", "age", "age_slopes", "diagnosis", "dissection")
     methods = data.methods
     absent = {
         key: [

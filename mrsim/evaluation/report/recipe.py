@@ -178,7 +178,7 @@ def boilerplate(data: ReportData) -> tuple[list[str], list[str]]:
         f"Data were simulated with mrsim{f' {version}' if version else ''}"
         f"{f' (seed {seed})' if seed is not None else ''}. {people} subjects with known tissue fractions, "
         f"regional volumes, age and sex{f' were deformed from the {anatomy} head' if anatomy else ''}, and "
-        f"every subject was scanned on {counted(len(scanners), 'scanner')}: {listed(scanners)}. Contrasts: "
+        f"{_who_was_where(data, len(scanners))}: {listed(scanners)}. Contrasts: "
         f"{listed(list(data.contrasts)) or 'none'}. Each scanner played its own protocol as a Pulseq "
         "sequence; magnetization histories came from extended phase graphs, raw data (ISMRMRD) were encoded "
         "exactly on a phantom grid finer than the image grid and carried coil sensitivities, field "
@@ -199,6 +199,12 @@ def boilerplate(data: ReportData) -> tuple[list[str], list[str]]:
     for name in sorted({data.harmonizer(m) for m in names}):
         used += [key for key in CITATIONS if key == name]
     return texts, [CITATIONS[key] for key in dict.fromkeys(used)]
+
+
+def _who_was_where(data: ReportData, scanners: int) -> str:
+    if data.nested:
+        return f"every subject was scanned on one of {counted(scanners, 'scanner')} (design: {data.design})"
+    return f"every subject was scanned on {counted(scanners, 'scanner')}"
 
 
 def _group(record: Record, name: str) -> Record:

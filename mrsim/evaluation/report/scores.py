@@ -29,7 +29,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
         "site_balanced_accuracy site_excess site_frozen_accuracy",
     ),
     ("Agreement between scanners", "within_subject_cov scan_rescan_cov scanner_share icc_2_1 icc_3_1"),
-    ("Biology", "age_slope_ratio false_positive_rate volume_bias volume_rank"),
+    ("Biology", "age_slope_ratio diagnosis_effect_ratio false_positive_rate volume_bias volume_rank"),
 )
 _EXPOSED = frozenset({"site_frozen_accuracy", "site_balanced_accuracy"})
 """No mark for the best: a frozen probe is shown to be seen through, accuracy below its null is no success."""
