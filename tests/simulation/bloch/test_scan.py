@@ -120,7 +120,10 @@ def test_mprage_with_perfect_spoiling_equals_the_k_space_engine(scans, fields):
     assert error < 3e-3
 
 
-@pytest.mark.parametrize("fields", ["ideal", "coils", "off resonance"])
+@pytest.mark.parametrize(
+    "fields",
+    ["ideal", *(pytest.param(fields, marks=pytest.mark.slow) for fields in ("coils", "off resonance"))],
+)
 def test_flair_with_perfect_refocusing_equals_the_k_space_engine(scans, fields):
     """Refocusing by 180 degrees leaves no stimulated echoes, so that one spin per voxel is enough.
 
