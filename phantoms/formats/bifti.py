@@ -28,6 +28,7 @@ MAX_JSON = 16 * 1024**2
 MAX_TISSUES = 256
 MAX_CHANNELS = 256
 MAX_VOXELS = 512**3
+LARGEST = 1e300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,7 +162,7 @@ def _channels(
 def _value(
     path: Path, reader: MapReader, entry: Any, where: str, index: NDArray[np.int64], is_complex: bool = False
 ) -> NDArray[Any]:
-    if isinstance(entry, (int, float)) and not isinstance(entry, bool):
+    if _is_number(entry):
         return np.full(index.size, float(entry))
     func = None
     if isinstance(entry, dict) and set(entry) == {"file", "func"} and isinstance(entry["func"], str):
@@ -180,6 +181,12 @@ def _value(
     return value
 
 
+def _is_number(value: Any) -> bool:
+    """Return whether parsed JSON is a number that a float can hold: whole ones may be of any length."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return whole or isinstance(value, float)
+
+
 def is_bifti(value: Any) -> bool:
     """Return whether parsed JSON calls itself a BIfTI phantom of version 1."""
     return isinstance(value, dict) and bool(SCHEMA.search(str(value.get("$schema", ""))))
@@ -190,7 +197,7 @@ def _header(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_JSON:
         raise PhantomFileError(f"{path}: a BIfTI file must be smaller than {MAX_JSON >> 20} MiB.")
     try:
-        header: Any = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        header: Any = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise PhantomFileError(f"{path}: must be JSON text; {error}.") from error
     if not is_bifti(header) or not {"units", "system", "tissues"} <= set(header) <= set(KEYS):
@@ -216,10 +223,7 @@ def _check_system(path: Path, system: Any) -> None:
     if (
         not isinstance(system, Mapping)
         or set(system) != {"gyro", "B0"}
-        or not all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and 0 < v < np.inf
-            for v in system.values()
-        )
+        or not all(_is_number(v) and 0 < v < np.inf for v in system.values())
     ):
         raise PhantomFileError(
             f"{path}: 'system' must hold the positive numbers gyro [MHz/T] and B0 [T]; got {system}."

@@ -127,6 +127,6 @@ def _looks_like_bifti(path: Path) -> bool:
     if path.stat().st_size > MAX_JSON:
         return False
     try:
-        return is_bifti(json.loads(path.read_text(encoding="utf-8")))
+        return is_bifti(json.loads(path.read_text(encoding="utf-8-sig")))
     except (ValueError, RecursionError):
         return False

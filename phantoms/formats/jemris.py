@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..cloud import PointCloud
 from ..file_error import PhantomFileError, blamed_on
-from .hdf5 import dataset, group, has, open_hdf5, values
+from .hdf5 import group, has, open_hdf5, values
 
 MAX_POINTS = 64 * 1024**2
 SAMPLE_COLUMNS = 5
@@ -22,7 +22,9 @@ def read_jemris(path: str | Path) -> PointCloud:
 
     A sample file holds `/sample/data` with the axes (z, y, x, 5), squeezed for one slice or line, of M0, R1,
     R2, R2* [1/ms] and off-resonance [rad/s], with `/sample/resolution` and `/sample/offset` [mm]. A spin list
-    holds x, y, z [m], ρ, T1, T2, T2s [s] and Δw [rad/s], each of shape (n,).
+    holds x, y, z [m], ρ, T1, T2, T2s [s] and Δw [rad/s], each of shape (n,). The pools of a sample of five
+    axes (z, y, x, pool, 5) become points that overlap; their exchange (`/sample/helper`) is named in
+    ``source["lost"]``.
 
     Points without magnetization (M0 <= 0) are dropped, as JEMRIS does; a rate of 0 is an infinite time;
     1/T2' = max(R2* - R2, 0). `signal_scale` is 1/n: JEMRIS divides the signal by the number of its spins.
@@ -48,7 +50,8 @@ def read_jemris(path: str | Path) -> PointCloud:
     with open_hdf5(path) as f:
         fields = _sample(f, path) if has(f, "sample") else _spin_list(f, path)
     keep = fields["m0"] > 0
-    n = int(np.count_nonzero(keep))
+    # Pools of one voxel are one spin to JEMRIS.
+    n = np.unique(fields["index"][keep]).size if "index" in fields else int(np.count_nonzero(keep))
     if n == 0:
         raise PhantomFileError(f"{path}: at least one spin must have M0 > 0; none of {keep.size} has.")
     rows = {k: v[keep] if k not in ("voxel", "source") else v for k, v in fields.items()}
@@ -57,38 +60,40 @@ def read_jemris(path: str | Path) -> PointCloud:
 
 
 def _sample(f: Any, path: Path) -> dict[str, Any]:
-    if dataset(f, path, "sample/data", ("f8", "f4"), (1, 2, 3, 4, 5), MAX_POINTS * SAMPLE_COLUMNS).ndim == 5:
-        raise PhantomFileError(
-            f"{path}: 'sample/data' must have one pool, axes (z, y, x, 5); got a multi-pool sample with 5. "
-            "Store the pools as overlapping voxels or simulate them apart."
-        )
-    data = values(f, path, "sample/data", (1, 2, 3, 4), MAX_POINTS * SAMPLE_COLUMNS)
+    data = values(f, path, "sample/data", (1, 2, 3, 4, 5), MAX_POINTS * SAMPLE_COLUMNS)
     if data.shape[-1] != SAMPLE_COLUMNS:
         raise PhantomFileError(
             f"{path}: the last axis of 'sample/data' must be M0, R1, R2, R2*, dw; got shape {data.shape}."
         )
-    data = data.reshape((1,) * (4 - data.ndim) + data.shape)
-    resolution, offset = (_three(f, path, f"sample/{k}") * 1e-3 for k in ("resolution", "offset"))
+    # One pool has no axis of its own.
+    data = data if data.ndim == 5 else data[..., None, :]
+    data = data.reshape((1,) * (5 - data.ndim) + data.shape)
+    pools = data.shape[3]
+    resolution = _three(f, path, "sample/resolution") * 1e-3
+    # JEMRIS takes no offset where the file states none.
+    offset = _three(f, path, "sample/offset") * 1e-3 if has(f["sample"], "offset") else np.zeros(3)
     if not (resolution > 0).all():
         raise PhantomFileError(f"{path}: 'sample/resolution' must be positive; got {resolution * 1e3} mm.")
     shape = data.shape[2], data.shape[1], data.shape[0]
     axes = [(np.arange(k) - (k - 1) / 2) * d + o for k, d, o in zip(shape, resolution, offset, strict=True)]
     z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
-    m0, r1, r2, r2_star, dw = data.reshape(-1, SAMPLE_COLUMNS).T
+    # Pool by pool, the voxels in the order of the file.
+    m0, r1, r2, r2_star, dw = np.moveaxis(data, 3, 0).reshape(-1, SAMPLE_COLUMNS).T
     if min(r1.min(), r2.min(), r2_star.min()) < 0:
         raise PhantomFileError(f"{path}: the rates of 'sample/data' must not be negative; some are.")
     # x varies fastest in the file; places on a grid are numbered in the order (x, y, z) everywhere here.
-    index = np.arange(m0.size).reshape(shape).transpose(2, 1, 0).ravel()
+    index = np.arange(x.size).reshape(shape).transpose(2, 1, 0).ravel()
+    lost = [f"exchange between {pools} pools (sample/helper)"] if has(f["sample"], "helper") else []
     return {
-        "position": np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1),
+        "position": np.tile(np.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1), (pools, 1)),
         "m0": m0,
         "t1": _time(r1 * 1e3),
         "t2": _time(r2 * 1e3),
         "t2_prime": _time(np.maximum(r2_star - r2, 0.0) * 1e3),
         "df": dw / (2 * np.pi),
-        "index": index,
+        "index": np.tile(index, pools),
         "voxel": np.diag(resolution),
-        "source": {"format": "jemris-sample", "file": path.name, "shape": list(shape)},
+        "source": {"format": "jemris-sample", "file": path.name, "shape": list(shape), "lost": lost},
     }
 
 

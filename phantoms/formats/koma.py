@@ -79,7 +79,9 @@ def _contrasts(f: Any, path: Path, n: int) -> dict[str, Any]:
     def get(key: str, default: float) -> NDArray[np.float64]:
         return _column(where, path, key, n, key[:1] == "T") if key in where else np.full(n, default)
 
-    times = {k: get(k, ENDLESS) for k in ("T1", "T2", "T2s")}
+    density = get("ρ", 1.0)
+    # Spins without magnetization often come without times.
+    times = {k: np.where(density == 0, ENDLESS, get(k, ENDLESS)) for k in ("T1", "T2", "T2s")}
     for key, value in times.items():
         if not (value > 0).all():
             raise PhantomFileError(f"{path}: {key!r} must be positive seconds; got {value.min()}.")
@@ -88,7 +90,7 @@ def _contrasts(f: Any, path: Path, n: int) -> dict[str, Any]:
     # Rounding of 1/T2s - 1/T2 must not become a very slow decay.
     dephases = rate > 1e-12 / t2s
     return {
-        "m0": get("ρ", 1.0),
+        "m0": density,
         "t1": t1,
         "t2": t2,
         "t2_prime": np.divide(1.0, rate, out=np.full(n, np.inf), where=dephases),

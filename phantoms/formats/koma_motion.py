@@ -14,7 +14,7 @@ from ..actions import Action, HeartBeat, Rotate, TimeCurve, Translate
 from ..composition import Composition
 from ..file_error import PhantomFileError, blamed_on
 from ..motion import Motion
-from .hdf5 import attribute_number, attribute_text, group, has, text, values
+from .hdf5 import INTEGERS, REALS, attribute_number, attribute_text, group, has, text, values
 
 MAX_KNOTS = 4 * 1024**2
 MAX_MOTIONS = 1024
@@ -87,7 +87,7 @@ def _path(
 ) -> actions.Path:
     reset = None
     if has(what, "spin_reset"):
-        found = values(what, path, "spin_reset", 2, MAX_PATH_VALUES) != 0
+        found = values(what, path, "spin_reset", 2, MAX_PATH_VALUES, kinds=(*INTEGERS, *REALS, "b1")) != 0
         reset = found if found.any() else None
     axes = [values(what, path, k, 2, MAX_PATH_VALUES) for k in ("dx", "dy", "dz")]
     if len({a.shape for a in axes}) != 1 or axes[0].shape[1] != n:

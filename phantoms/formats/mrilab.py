@@ -154,7 +154,8 @@ def _object(path: Path, fields: dict[str, Any]) -> _Object:
     maps = {k: _map(path, fields, k, dims, pools) for k in ("Rho", "T1", "T2")}
     maps["T2Star"] = _map(path, fields, "T2Star", dims, pools) if "T2Star" in fields else maps["T2"]
     kind = str(fields.get("Type", ""))
-    shift = np.asarray(fields.get("ChemShift", np.zeros(pools)), np.float64).ravel()
+    shift = np.asarray(fields.get("ChemShift", ()), np.float64).ravel()
+    shift = shift if shift.size else np.zeros(pools)  # MATLAB's [] is no shift
     if shift.size != pools or not np.isfinite(shift).all():
         raise PhantomFileError(f"{path}: 'ChemShift' must hold {pools} finite numbers; got {shift.tolist()}.")
     default = np.arange(pools) == 1 if kind == "Two-pool MT" else np.zeros(pools)
@@ -187,7 +188,8 @@ def _map(path: Path, fields: dict[str, Any], name: str, dims: tuple[int, ...], p
             f"{(dims[1], dims[0], dims[2], pools)}; got {value.dtype} {value.shape}."
         )
     out = np.moveaxis(_rows_to_y(path, name, value, dims, (pools,)), -1, 0)
-    if not np.isfinite(out).all() or out.min() < 0:
+    # Times are looked at where there is magnetization: elsewhere programs leave what a division gave.
+    if name == "Rho" and not (np.isfinite(out).all() and out.min() >= 0):
         raise PhantomFileError(f"{path}: {name!r} must be finite and not negative; got {out.min()}.")
     return out
 

@@ -88,6 +88,8 @@ class MapReader:
             raise self._error(where, f"{path} must be a complete NIfTI file; {error}.") from error
         if np.iscomplexobj(data) and not is_complex:
             raise self._error(where, f"{path} must hold real numbers; got {data.dtype}.")
+        if data.dtype.kind not in "biufc":
+            raise self._error(where, f"{path} must hold numbers; got {data.dtype} (colours?).")
         data = data.astype(np.complex128 if np.iscomplexobj(data) else np.float64)
         data = self._on_grid(data, Grid(shape=data.shape, affine=_affine(image)), where, path, outside)
         if func is None:
@@ -103,6 +105,8 @@ class MapReader:
     def _open(self, reference: str, where: str) -> tuple[Any, int, Path]:
         from nibabel.filebasedimages import ImageFileError
         from nibabel.nifti1 import Nifti1Image
+        from nibabel.nifti2 import Nifti2Image
+        from nibabel.spatialimages import HeaderDataError
 
         match = REFERENCE.fullmatch(reference)
         if match is None:
@@ -116,8 +120,9 @@ class MapReader:
                 f"the map {match['file']!r} must exist in {self.folder}; nothing found there. Fetch it.",
             )
         try:
-            image: Any = Nifti1Image.from_filename(path)
-        except (ImageFileError, OSError, ValueError, EOFError) as error:
+            second = Nifti2Image.path_maybe_image(path)[0]
+            image: Any = (Nifti2Image if second else Nifti1Image).from_filename(path)
+        except (ImageFileError, HeaderDataError, OSError, ValueError, EOFError) as error:
             raise self._error(where, f"{path} must be a NIfTI file; {error}.") from error
         self._check_units(image, where, path)
         shape, volume = image.shape, int(match["volume"])

@@ -126,6 +126,55 @@ def test_slopes_are_honoured(tmp_path):
     assert c.m0 == pytest.approx(np.full(8, 0.2), rel=1e-6)  # the slope is single precision
 
 
+@pytest.mark.parametrize("kind", ["u1", "i1", ">i2", "u2", "i4", "u4", "i8", "u8", "f4", ">f8"])
+def test_maps_of_every_number_type_agree(tmp_path, kind):
+    data = np.arange(48).reshape(3, 4, 2, 2)
+    image = nibabel.Nifti1Image(data.astype(kind), AFFINE, dtype=np.dtype(kind))
+    image.header.set_slope_inter(0.5, 2.0)
+    image.to_filename(tmp_path / "d.nii")
+    c = read_bifti(write(tmp_path, {"a": {"density": "d.nii[1]"}}))
+    assert np.array_equal(c.m0, 0.5 * data[..., 1].ravel() + 2.0)
+
+
+def test_places_follow_sform_then_qform_then_the_voxel_size(tmp_path):
+    tissues, data = {"a": {"density": "d.nii[0]"}}, np.ones((3, 4, 2), np.float32)
+    turned = np.array([[0, 0, -4.0, 10], [-2, 0, 0, 5], [0, 3, 0, 1], [0, 0, 0, 1]])
+
+    def first_point(sform, qform):
+        image = nibabel.Nifti1Image(data, AFFINE)
+        image.set_sform(sform, 0 if sform is None else 2)
+        image.set_qform(qform, 0 if qform is None else 1)
+        image.to_filename(tmp_path / "d.nii")
+        return read_bifti(write(tmp_path, tissues))
+
+    c = first_point(turned, AFFINE)
+    assert np.allclose(c.voxel, turned[:3, :3] * 1e-3)
+    assert np.allclose(c.position[1], (turned[:3, 3] + turned[:3, 2]) * 1e-3)  # the last index is fastest
+    assert np.allclose(first_point(None, turned).position, c.position, atol=1e-8)
+    # Neither: nibabel centres the volume, with x to the left as Analyze has it.
+    assert first_point(None, None).position.mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-9)
+
+
+def test_second_nifti_headers_and_byte_order_marks(maps):
+    plain = read_bifti(write(maps, {"a": {"density": "d.nii.gz[0]"}}))
+    image = nibabel.load(maps / "d.nii.gz")
+    nibabel.Nifti2Image(np.asarray(image.dataobj), image.affine).to_filename(maps / "d.nii.gz")
+    path = write(maps, {"a": {"density": "d.nii.gz[0]"}})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert np.array_equal(read_phantom_file(path).position, plain.position)
+
+
+def test_colours_and_endless_numbers_are_refused_by_name(maps):
+    colours = np.zeros((3, 4, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.Nifti1Image(colours, AFFINE).to_filename(maps / "c.nii")
+    with pytest.raises(PhantomFileError, match=r"density of tissue 'a': .*c\.nii must hold numbers"):
+        read_bifti(write(maps, {"a": {"density": "c.nii[0]"}}))
+    with pytest.raises(PhantomFileError, match="T1 of tissue 'a' must be a number"):
+        read_bifti(write(maps, {"a": {"density": "d.nii.gz[0]", "T1": 10**400}}))
+    with pytest.raises(PhantomFileError, match="positive numbers gyro"):
+        read_bifti(write(maps, {"a": {"density": "d.nii.gz[0]"}}, system={"gyro": 42.6, "B0": 10**400}))
+
+
 def test_complex_fields(maps):
     save_map(maps / "c.nii", np.full((3, 4, 2, 1), 0.5 + 0.25j, np.complex64))
     c = read_bifti(write(maps, {"a": {"density": "d.nii.gz[0]", "B1+": ["c.nii[0]"]}}))

@@ -52,6 +52,33 @@ def test_squeezed_axes_are_slices_and_lines(tmp_path):
     assert np.ptp(line.position, axis=0) == pytest.approx([5e-3, 0, 0])
 
 
+def test_an_offset_may_be_absent(tmp_path):
+    plain = read_jemris(write_sample(tmp_path / "a.h5", block(2, 3, 4)))
+    other = read_jemris(edited(tmp_path, lambda f: f.__delitem__("sample/offset")))
+    assert np.array_equal(plain.position, other.position)
+
+
+def test_pools_of_a_voxel_overlap_and_are_one_spin(tmp_path):
+    data = np.repeat(block(2, 3, 4)[..., None, :], 2, axis=3)  # z, y, x, pool
+    data[..., 1, 0], data[..., 1, 4] = 0.2, 40 * np.pi
+    data[1, 2, 3, 1, 0] = 0.0
+    c = read_jemris(write_sample(tmp_path / "a.h5", data))
+    assert (c.size, c.signal_scale) == (47, 1 / 24)
+    one = np.flatnonzero(c.m0 == 1.0)
+    two = np.flatnonzero(c.m0 == 0.2)
+    assert np.array_equal(c.position[one][:-1], c.position[two])
+    assert np.array_equal(c.index[one][:-1], c.index[two])
+    assert c.df[two] == pytest.approx(np.full(23, 20.0))
+    assert c.source["lost"] == []
+    with h5py.File(tmp_path / "a.h5", "r+") as f:
+        f["sample/helper"] = np.ones((2, 2))
+    assert read_jemris(tmp_path / "a.h5").source["lost"] == ["exchange between 2 pools (sample/helper)"]
+    single = read_jemris(write_sample(tmp_path / "b.h5", data[:, :, :, :1]))
+    assert np.array_equal(
+        single.position, read_jemris(write_sample(tmp_path / "c.h5", data[..., 0, :])).position
+    )
+
+
 def edited(tmp_path, change):
     path = write_sample(tmp_path / "a.h5", block(2, 3, 4))
     with h5py.File(path, "r+") as f:
@@ -87,9 +114,9 @@ def set_value(index, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("sample/data", block(1, 2, 3, 4)), "multi-pool sample"),
         (put("sample/data", np.ones((2, 3, 4))), "must be M0, R1, R2"),
-        (put("sample/data", np.ones((2, 5), np.int32)), "axes of type f8 or f4"),
+        (put("sample/data", np.ones((2, 5), bool)), "axes of type f8 or f4"),
+        (put("sample/data", np.ones((1, 1, 1, 1, 2, 5))), "axes of type f8 or f4"),
         (put("sample/data", np.zeros((2, 5))), "at least one spin must have M0 > 0; none of 2"),
         (put("sample/resolution", np.array([[1.0, 2.0]])), "3 numbers"),
         (put("sample/resolution", np.array([[1.0], [0.0], [1.0]])), "resolution' must be positive"),
@@ -99,7 +126,7 @@ def set_value(index, value):
             r"'sample/data' must hold finite numbers; got nan at \(0, 1, 2, 3\)",
         ),
         (set_value((0, 1, 2, 4), np.inf), "finite numbers; got inf"),
-        (lambda f: f.__delitem__("sample/offset"), "'offset' must be present"),
+        (lambda f: f.__delitem__("sample/resolution"), "'resolution' must be present"),
         (linked, "'data' must be stored in the file itself"),
         (linked_group, "'sample' must be stored in the file itself"),
     ],

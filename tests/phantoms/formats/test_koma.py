@@ -47,6 +47,20 @@ def test_absent_values_have_the_defaults_of_koma(tmp_path):
     assert np.isinf(c.t2_prime).all()  # a T2* beyond T2 says nothing about dephasing
 
 
+def test_spins_without_magnetization_need_no_times(tmp_path):
+    rho, times = np.array([1.0, 0, 1, 0, 0, 1]), np.array([0.5, 0, 0.5, 0, 0, 0.5])
+    c = read_koma(base(tmp_path / "a.phantom", **{"ρ": rho, "T1": times, "T2": times, "T2s": times}))
+    assert c.size == 6  # ranges of motions count them
+    assert np.isinf(c.t1[rho == 0]).all()
+    assert (c.t1[rho > 0] == 0.5).all()
+
+
+def test_numbers_may_be_single_or_whole_and_of_either_byte_order(tmp_path):
+    c = read_koma(base(tmp_path / "a.phantom", T1=np.full(6, 2, ">i4"), T2=np.full(6, 0.5, ">f4")))
+    assert (c.t1 == 2).all()
+    assert (c.t2 == 0.5).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

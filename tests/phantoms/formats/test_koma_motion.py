@@ -163,10 +163,11 @@ def test_paths_are_arrays_of_spins_by_times(tmp_path):
     assert not read_koma(path).motion.resets
 
 
-def test_spins_that_return_fresh_are_kept_for_files_and_refused_by_the_engine(tmp_path):
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
+def test_spins_that_return_fresh_are_kept_for_files_and_refused_by_the_engine(tmp_path, kind):
     path = base(tmp_path / "a.phantom")
     data = dict(zip(("dx", "dy", "dz"), RNG.normal(size=(3, 4, 3)), strict=True))
-    reset = np.zeros((4, 3), np.int64)
+    reset = np.zeros((4, 3), kind)
     reset[2, 1] = 1
     add_motion(
         path, 1, ("FlowPath", {}, data | {"spin_reset": reset}), RAMP, ("SpinRange", {"range": "1:2:5"}, {})

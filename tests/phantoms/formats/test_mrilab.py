@@ -56,6 +56,15 @@ def test_a_single_slice_loses_its_axis_in_matlab(tmp_path):
     assert c.size == X * Y - 1
 
 
+def test_air_may_hold_anything_and_no_shift_may_be_empty(tmp_path):
+    obj = virtual_object()
+    air = {k: np.where(obj["Rho"] > 0, obj[k], np.nan) for k in ("T1", "T2", "T2Star")}
+    plain = read_mrilab(written(tmp_path / "a.mat"))
+    c = read_mrilab(written(tmp_path / "v.mat", **air, ChemShift=np.zeros((0, 0))))
+    assert np.array_equal(c.t1, plain.t1)
+    assert np.array_equal(c.df, plain.df)
+
+
 def test_files_of_version_7_3_are_hdf5_with_reversed_axes(tmp_path):
     obj = virtual_object()
     with h5py.File(tmp_path / "v.mat", "w") as f:
@@ -115,8 +124,9 @@ def test_a_bound_pool_belongs_to_the_free_pool_it_exchanges_with(tmp_path):
     [
         ({"Rho": np.zeros((Y, X, Z))}, "'Rho' of a free pool must be above 0"),
         ({"T1": np.zeros((Y, X, Z))}, "'T1' must be positive seconds wherever Rho > 0"),
-        ({"T2": np.full((Y, X, Z), -0.1)}, "'T2' must be finite and not negative"),
-        ({"T2": np.full((Y, X, Z), np.nan)}, "'T2' must be finite and not negative"),
+        ({"T2": np.full((Y, X, Z), -0.1)}, "'T2' must be positive seconds wherever Rho > 0"),
+        ({"T2": np.full((Y, X, Z), np.nan)}, "'T2' must be positive seconds wherever Rho > 0; got nan"),
+        ({"Rho": np.full((Y, X, Z), np.nan)}, "'Rho' must be finite and not negative"),
         ({"T1": np.ones((Y, X, Z + 1))}, "'T1' must hold numbers of shape"),
         ({"T1": np.ones((Z, Y, X))}, r"'T1' must have the axes \(YDim, XDim, ZDim\)"),
         ({"XDim": 0}, "'XDim' must be one positive number"),
