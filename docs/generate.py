@@ -62,8 +62,16 @@ def study_file() -> str:
         parts.append(about[:1].upper() + about[1:] + "\n")
         if not field.is_required():
             parts.append("May be left out.\n")
-        parts.append(table(("key", "type", "default", "bounds", "meaning"), _keys(model)) + "\n")
+        parts.append(table(_HEADER, _keys(model)) + "\n")
+        for key, inner in model.model_fields.items():
+            if isinstance(inner.annotation, type) and issubclass(inner.annotation, BaseModel):
+                about = (inner.annotation.__doc__ or "").partition(":")[2].strip()
+                parts.append(f"### `[{name}.{key}]`\n\n{about[:1].upper() + about[1:]}\n")
+                parts.append(table(_HEADER, _keys(inner.annotation)) + "\n")
     return "\n".join(parts)
+
+
+_HEADER = ("key", "type", "default", "bounds", "meaning")
 
 
 def _section(annotation: Any) -> tuple[type[BaseModel], bool]:
@@ -79,7 +87,7 @@ def _keys(model: type[BaseModel]) -> list[tuple[str, ...]]:
         bounds = ", ".join(text for item in field.metadata if (text := _bound(item)))
         if field.is_required():
             default = "required"
-        elif field.default is PydanticUndefined or field.default is None:
+        elif field.default in (PydanticUndefined, None) or isinstance(field.default, BaseModel):
             default = "absent"
         else:
             default = f"`{_toml(field.default)}`"
@@ -123,7 +131,10 @@ def _toml(value: Any) -> str:
         return f'"{value}"'
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
-    return "{}" if value == {} else str(value)
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    return str(value)
 
 
 # The libraries ------------------------------------------------------------------------------------------

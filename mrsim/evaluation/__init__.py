@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .descriptors import descriptor_matrix, image_descriptors, mask_descriptors
     from .diagnosis import diagnosis_recovery
     from .dissection import Dissection, dissect
-    from .dissection_intervals import dissection_intervals, feature_weights
+    from .dissection_jackknife import dissection_intervals, feature_weights
     from .echo_trains import echo_train, fit_t2_echo_train
     from .flip_maps import actual_flip_b1, double_angle_b1
     from .image_dissection import Bands, ReducedSet, dissect_images, make_bands, match_set, reduce_images
@@ -105,7 +105,7 @@ _NAMES = {
     "dissection": "Dissection dissect",
     "echo_trains": "echo_train fit_t2_echo_train",
     "flip_maps": "actual_flip_b1 double_angle_b1",
-    "dissection_intervals": "dissection_intervals feature_weights",
+    "dissection_jackknife": "dissection_intervals feature_weights",
     "image_dissection": "Bands ReducedSet dissect_images make_bands match_set reduce_images",
     "image_metrics": "IntensityMatch correlation image_errors mae match_intensity nrmse psnr "
     "reference_range rmse ssim",

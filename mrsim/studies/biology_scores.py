@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Volumes:
-    """Measured (mean of a person's scans) and true volumes [mL], (subjects, names), and whose they are."""
+    """Measured (mean of a person's scans) and true volumes [mL], (subjects, names), and whose they are.
+
+    Age in years, head as the logarithm of the intracranial volume.
+    """
 
     contrast: str
     subjects: Sequence[str]
@@ -23,6 +26,7 @@ class _Volumes:
     truth: "np.ndarray[Any, Any]"
     age: "np.ndarray[Any, Any]"
     sex: "np.ndarray[Any, Any]"
+    head: "np.ndarray[Any, Any]"
     diagnosis: "np.ndarray[Any, Any]"
 
     @property
@@ -74,6 +78,7 @@ def _volumes(card: Card, contrast: str) -> _Volumes | None:
         measured=np.array(measured),
         truth=np.array([[judged.true_volume(s, n) for n in names] for s in subjects]),
         age=np.array([float(judged.people[s]["age"]) for s in subjects]),
+        head=np.log([float(judged.people[s]["icv_ml"]) for s in subjects]),
         sex=np.array([str(judged.people[s]["sex"]) for s in subjects]),
         diagnosis=np.array([str(judged.people[s].get("diagnosis", "control")) for s in subjects]),
     )
@@ -167,7 +172,7 @@ def _regressors(volumes: _Volumes) -> "list[np.ndarray[Any, Any]]":
 
 
 def _diagnoses(card: Card, volumes: _Volumes) -> None:
-    """Add what is left of the difference between patients and controls at equal age and sex."""
+    """Add what is left of the difference between patients and controls at equal age, sex and head size."""
     from mrsim.evaluation import MetricInputError, diagnosis_recovery
 
     try:
@@ -177,7 +182,7 @@ def _diagnoses(card: Card, volumes: _Volumes) -> None:
             volumes.diagnosis,
             names=volumes.names,
             rng=card.rng,
-            covariates={"age": volumes.age, "sex": volumes.sex},
+            covariates={"age": volumes.age, "sex": volumes.sex, "head": volumes.head},
             n_boot=card.draws,
         )
     except MetricInputError as error:

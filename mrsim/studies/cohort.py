@@ -81,7 +81,7 @@ class CohortSection(Section):
     lesion_contrast: float = Field(default=1.0, description="exponent of their contrast, 0 to 2")
     texture: float = Field(default=0.0, description="relative SD of fine texture of proton density, 0 to 0.1")
     design: DesignSection = Field(
-        default=DesignSection(), description="which scanner sees whom: the keys of `[cohort.design]`"
+        default=DesignSection(), description="which scanner sees whom; everybody travels when absent"
     )
 
     @property

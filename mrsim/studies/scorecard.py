@@ -54,9 +54,11 @@ class Card:
     def add(
         self, metric: str, value: float, contrast: str, n: int, low: float = math.nan, high: float = math.nan
     ) -> None:
-        """Add one score of the study's table."""
+        """Add one score of the study's table; one that is no number is told among those left out too."""
         from mrsim.evaluation import make_score
 
+        if not math.isfinite(value):
+            self.leave_out(metric, contrast, "nothing varies, or too little is left, to compute it from")
         self.scores.append(
             make_score(metric, value, method=self.judged.method, contrast=contrast, n=n, interval=(low, high))
         )

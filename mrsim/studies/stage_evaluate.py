@@ -30,17 +30,22 @@ def evaluate(ctx: StageContext) -> None:
     judged = Judged.of(ctx)
     card = Card(judged, dict(ctx.params["settings"]), ctx.rng)
     for contrast in judged.contrasts:
-        _held_out(card, contrast)
-        if judged.kind == "image":
-            _image_scores(card, contrast)
-        _feature_scores(card, contrast)
-        site_scores(card, contrast)
-        if contrast == "T1w":
-            biology_scores(card, contrast)
+        evaluate_contrast(card, contrast)
     if judged.method == "raw":
         card.details["ladder"] = _ladder(card, ctx.params["scanners"])
     write_table(scores_table(card.scores), ctx.out_dir / "scores")
     (ctx.out_dir / "details.json").write_bytes(pretty_json(_plain(card.details)))
+
+
+def evaluate_contrast(card: Card, contrast: str) -> None:
+    """Add all scores of one contrast."""
+    _held_out(card, contrast)
+    if card.judged.kind == "image":
+        _image_scores(card, contrast)
+    _feature_scores(card, contrast)
+    site_scores(card, contrast)
+    if contrast == "T1w":
+        biology_scores(card, contrast)
 
 
 def _held_out(card: Card, contrast: str) -> None:

@@ -20,6 +20,9 @@ def phantom(context: StageContext) -> None:
         "age": round(float(context.rng.uniform(low, high)), 1),
         "sex": "F",
         "icv_ml": 1500.0,
+        "diagnosis": "ad",
+        "lesions": 1.25,
+        "site": context.params.get("design", {"sites": [""]})["sites"][0],
     }
     (context.out_dir / "truth.json").write_text(json.dumps(truth))
 

@@ -108,6 +108,51 @@ def test_tables(dataset):
     assert not (dataset / "derivatives" / "combat").exists()
 
 
+NESTED = """
+diagnoses = { control = 0.4, ad = 0.6 }
+age_range = [55.0, 85.0]
+lesions = 1.0
+[cohort.design]
+kind = "confounded"
+diagnosis = 0.3
+[[scanners]]"""
+
+
+@pytest.fixture(scope="module")
+def nested(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nested")
+    study = STUDY.replace("subjects = 2", "subjects = 4").replace("[[scanners]]", NESTED.lstrip(), 1)
+    prepared = prepare(write_study(folder, study), InstalledLibraries(), fake_study.STAGES)
+    assert run_study(prepared, folder / "out", fake_study.STAGES).exit_code == 0
+    return folder / "out"
+
+
+def test_a_dataset_of_one_scanner_each_is_valid(nested):
+    assert validate(nested) == (0, set())
+    code, issues = validate(nested, "-r")
+    assert code == 0
+    assert issues <= {("SUBJECT_FOLDERS", None)}
+
+
+def test_tables_of_one_scanner_each(nested):
+    rows = [line.split("\t") for line in (nested / "participants.tsv").read_text().splitlines()]
+    assert rows[0] == ["participant_id", "age", "sex", "icv", "diagnosis", "site", "lesions"]
+    assert [row[4] for row in rows[1:]] == ["ad"] * 4
+    assert [row[6] for row in rows[1:]] == ["1.250"] * 4
+    assert set(json.loads((nested / "participants.json").read_text())) == set(rows[0][1:])
+    labels = ("prisma", "premier", "avanto", "prisma")
+    for number, label in enumerate(labels, 1):
+        subject = nested / f"sub-0{number}"
+        sessions = (subject / f"sub-0{number}_sessions.tsv").read_text().splitlines()
+        assert [line.split("\t")[0] for line in sessions] == ["session_id", f"ses-{label}"]
+        assert [path.name for path in subject.iterdir() if path.is_dir()] == [f"ses-{label}"]
+    assert "on one scanner of several" in (nested / "README").read_text()
+    planted = json.loads((nested / "derivatives/truth/sourcedata/planted_effects.json").read_text())
+    assert planted["design"]["sites"] == ["prisma", "premier", "avanto"]
+    # ln 0.77, the published effect on the hippocampus.
+    assert planted["regions"]["hippocampus"]["diagnosis_log"]["ad"] == pytest.approx(-0.2614, abs=1e-4)
+
+
 def test_a_subject_without_truth_is_listed(tmp_path):
     bids.write_dataset(
         tmp_path, name="n", title="t", description="d", authors=[], participants=[], sessions={"a": {}},

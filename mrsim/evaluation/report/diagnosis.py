@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .biology_figures import MAX_METHODS, title
 from .data import RAW, ReportData, number
-from .style import GRID, INK, KIND_COLORS, MUTED, figure_style, new_figure, svg_uri
+from .style import INK, KIND_COLORS, MUTED, figure_style, new_figure, svg_uri
 from .words import listed
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def diagnosis_figure(data: ReportData, contrast: str) -> str | None:
             ax.set_title(method, color=KIND_COLORS[data.kind(method)])
         axes[0].set_yticks(range(len(rows)), [_row_name(key, rows) for key in rows])
         axes[0].set_ylim(len(rows) - 0.4, -0.6)
-        figure.supxlabel("patients against controls of equal age and sex [%]", fontsize=9)
+        figure.supxlabel("patients against controls of equal age, sex and head size [%]", fontsize=9)
         return svg_uri(figure)
 
 
@@ -81,7 +81,7 @@ def _row_name(key: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
 def _panel(
     ax: Axes, rows: Sequence[tuple[str, str]], found: Mapping[tuple[str, str], Effect], color: str
 ) -> None:
-    ax.axvline(0.0, color=GRID, lw=1.0)
+    ax.axvline(0.0, color=MUTED, lw=1.0)
     for y, key in enumerate(rows):
         if key not in found:
             continue
@@ -96,32 +96,31 @@ def _panel(
 
 
 def diagnosis_sentences(data: ReportData, contrasts: Sequence[str]) -> list[Markup]:
-    """Tell, per diagnosis, what every method finds where the diagnosis changes most."""
-    from markupsafe import Markup
-
+    """Tell, per diagnosis, what every method finds in the region that it changes most (first contrast)."""
     told = []
     for contrast in contrasts[:1]:
         raw = effects(data, RAW, contrast)
         for diagnosis in sorted({d for d, _ in raw}):
             planted = [e for e in raw.values() if e.diagnosis == diagnosis and abs(e.planted) > 0.0]
-            if not planted:
-                continue
-            most = max(planted, key=lambda e: abs(math.log1p(e.planted / 100.0)))
-            rest = {m: effects(data, m, contrast).get((diagnosis, most.feature)) for m in data.methods}
-            others = [
-                f"{m} {_percent(e.found)}" for m, e in rest.items() if e and m != RAW and not data.control(m)
-            ]
-            text = Markup(
-                "<strong>{}, {}:</strong> patients truly differ from controls of equal age and sex by "
-                "<strong>{}</strong>; the raw scans show {}"
-            ).format(
-                _WORDS.get(diagnosis, diagnosis).capitalize(),
-                title(most.feature),
-                _percent(most.truth),
-                _percent(most.found),
-            )
-            told.append(text + (f", after harmonization {listed(others)}." if others else "."))
+            if planted:
+                most = max(planted, key=lambda e: abs(math.log1p(e.planted / 100.0)))
+                told.append(_sentence(data, contrast, most))
     return told
+
+
+def _sentence(data: ReportData, contrast: str, raw: Effect) -> Markup:
+    from markupsafe import Markup
+
+    key = raw.diagnosis, raw.feature
+    judged = [m for m in data.methods if m != RAW and not data.control(m)]
+    found = {m: effects(data, m, contrast).get(key) for m in judged}
+    others = listed([f"{m} {_percent(effect.found)}" for m, effect in found.items() if effect])
+    name = _WORDS.get(raw.diagnosis, raw.diagnosis)
+    text = Markup(
+        "<strong>{}, {}:</strong> patients truly differ from controls of equal age, sex and head size by "
+        "<strong>{}</strong>; the raw scans show {}"
+    ).format(name[:1].upper() + name[1:], title(raw.feature), _percent(raw.truth), _percent(raw.found))
+    return text + (f", after harmonization {others}." if others else ".")
 
 
 def _percent(value: float) -> str:
