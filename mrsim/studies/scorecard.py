@@ -92,23 +92,41 @@ class Card:
         self.add(metric, value, contrast, n, low, high)
 
     def dissection(self, place: str, arguments: dict[str, Any], weights: Any = None) -> None:
-        """Add the shares of a dissection (`mrsim.evaluation.dissect`) with their intervals."""
+        """Add the shares of a dissection (`mrsim.evaluation.dissect`) with their intervals.
+
+        A scanner that is held out is also told by itself, as ``fixed:LABEL`` and so on.
+        """
+        import numpy as np
+
+        shares = self._shares(place, arguments, weights)
+        shown = ("fixed", "left", "destroyed", "invented")
+        if shares:
+            self.details["dissection"][place] = {
+                name: dict(zip(("value", "low", "high"), shares[name], strict=True)) for name in shown
+            }
+        label = self.judged.design["held_out"]
+        there = np.asarray(arguments["site"]) == label
+        if there.any():
+            own = {k: v if k == "groups" else np.asarray(v)[there] for k, v in arguments.items()}
+            self._shares(place, own, weights, f":{label}")
+
+    def _shares(
+        self, place: str, arguments: dict[str, Any], weights: Any, suffix: str = ""
+    ) -> dict[str, tuple[float, float, float]]:
+        """Add the shares under names with a suffix; none where the scans cannot be dissected."""
         from mrsim.evaluation import MetricInputError, dissection_intervals
 
         level = float(self.settings["confidence"])
         try:
             shares = dissection_intervals(**arguments, weights=weights, level=level)
         except MetricInputError as error:
-            self.leave_out("dissection", place, str(error))
-            return
-        n = len(set(arguments["subject"]))
+            self.leave_out(f"dissection{suffix}", place, str(error))
+            return {}
         for name in _SHARES:
-            value, low, high = shares[name]
-            self.add(name, value, place, n, low, high)
-        shown = ("fixed", "left", "destroyed", "invented")
-        self.details["dissection"][place] = {
-            name: dict(zip(("value", "low", "high"), shares[name], strict=True)) for name in shown
-        }
+            self.add(
+                f"{name}{suffix}", shares[name][0], place, len(set(arguments["subject"])), *shares[name][1:]
+            )
+        return shares
 
 
 def complete(rows: Sequence[dict[str, float]], *others: Sequence[dict[str, float]]) -> list[str]:

@@ -83,10 +83,14 @@ def _image_scores(card: Card, contrast: str) -> None:
     rows = [
         _image_row(image, truth[key[0]], judged.maps[key[0]]) for key, image in zip(scans, own, strict=True)
     ]
-    subject = [k[0] for k in scans]
+    label = judged.design["held_out"]
+    groups = {"": scans, f":{label}": [k for k in scans if k[1] == label]}
     contrasts = [n for n in _CONTRAST_METRICS if n in rows[0]]
-    for name in (*_IMAGE_METRICS, *contrasts, *_STRUCTURE_METRICS):
-        card.mean(name, np.array([row[name] for row in rows]), subject, contrast)
+    for suffix, part in groups.items():
+        chosen = [row for key, row in zip(scans, rows, strict=True) if key in part]
+        for name in (*_IMAGE_METRICS, *contrasts, *_STRUCTURE_METRICS) if chosen else ():
+            values = np.array([row[name] for row in chosen])
+            card.mean(f"{name}{suffix}", values, [k[0] for k in part], contrast)
     _image_dissection(card, contrast, scans, own, truth)
 
 

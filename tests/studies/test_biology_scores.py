@@ -141,6 +141,17 @@ def test_a_scanner_without_results_is_told():
     assert any("not fitted on (b)" in row["why"] for row in card.details["left_out"])
 
 
+def test_a_scanner_that_is_held_out_is_also_told_by_itself():
+    """Raw scans on b are 10 % off, and nothing was done about it: all of that error is left, there."""
+    card = card_of(judged({"kind": "unseen", "held_out": "b"}, 1.1))
+    evaluate_contrast(card, "T1w")
+    found = values(card)
+    assert found["fixed:b"] == pytest.approx(0.0, abs=1e-9)
+    # The true volume on the other scanner; a shift of 10 % on this one, and biology stretched by as much.
+    assert found["left:b"] > 0.8
+    assert "fixed:a" not in found
+
+
 def test_a_probe_needs_people_on_each_scanner():
     card = card_of(judged({"kind": "balanced"}, subjects=3))
     site_scores(card, "T1w")
