@@ -1,43 +1,18 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from phantoms import (
-    CohortSpec,
-    diffusion_truth,
-    load_phantom,
-    make_subject,
-    sample_cohort,
-    save_phantom,
-)
+from phantoms import diffusion_truth, load_phantom, save_phantom
 from phantoms.cohorts.laws import LAWS
 from phantoms.cohorts.lesions import CONTRAST, LARGEST, SMALLEST, draw_lesions
 from phantoms.cohorts.template import prepared
 
-SPEC = CohortSpec(n_subjects=2, seed=6, age_range=(75, 80), lesions=2.0, texture=0.03, visits=(0, 3))
 
-
-@pytest.fixture(scope="module")
-def people():
-    return sample_cohort(SPEC)
-
-
-@pytest.fixture(scope="module")
-def made(people, coarse_head):
-    """Both visits of one person, and one without lesions and texture."""
-    bare = dataclasses.replace(people[0], lesion_volume=0.0, texture=0.0)
-    return [
-        make_subject(s, coarse_head, voxel_size=2.5e-3, fibres=s is people[0]) for s in (*people[:2], bare)
-    ]
-
-
-def test_lesions_have_the_prescribed_volume_and_come_out_of_white_matter(people, made):
-    lesioned, _, bare = made
+def test_lesions_have_the_prescribed_volume_and_come_out_of_white_matter(elders, elder):
+    lesioned, _, bare = elder
     mask = lesioned.fraction("wmh")
     volume = mask.sum(dtype=float) * lesioned.voxel_volume
-    assert volume == pytest.approx(people[0].lesion_volume, rel=0.01)
+    assert volume == pytest.approx(elders[0].lesion_volume, rel=0.01)
     assert lesioned.truth["lesions"]["volume_ml"] == pytest.approx(volume * 1e6, rel=1e-6)
     # What is lesion was white matter; all else is untouched, bit by bit.
     assert np.abs(lesioned.fraction("wm") + mask - bare.fraction("wm")).max() < 1e-6
@@ -47,27 +22,27 @@ def test_lesions_have_the_prescribed_volume_and_come_out_of_white_matter(people,
     assert "wmh" not in bare.tissues
 
 
-def test_the_list_tells_every_blob(made):
-    truth = made[0].truth["lesions"]
+def test_the_list_tells_every_blob(elder):
+    truth = elder[0].truth["lesions"]
     assert truth["count"] == len(truth["list"])
-    inverse = np.linalg.inv(made[0].affine)
+    inverse = np.linalg.inv(elder[0].affine)
     at = np.array([b["center_mm"] for b in truth["list"] if b["volume_ml"] > 0.1]) * 1e-3
     index = at @ inverse[:3, :3].T + inverse[:3, 3]
-    value = ndimage.map_coordinates(made[0].fraction("wmh") + made[0].fraction("wm"), index.T, order=1)
+    value = ndimage.map_coordinates(elder[0].fraction("wmh") + elder[0].fraction("wm"), index.T, order=1)
     assert (value > 0.3).all()
-    shown = ndimage.map_coordinates(made[0].fraction("wmh"), index.T, order=1)
+    shown = ndimage.map_coordinates(elder[0].fraction("wmh"), index.T, order=1)
     assert np.median(shown) > 0.5
 
 
-def test_contrast_is_that_of_the_table(made):
-    p = made[0]
+def test_contrast_is_that_of_the_table(elder):
+    p = elder[0]
     at = dict(zip(p.tissues, p.properties(3.0), strict=True))
     for key, factor in CONTRAST.items():
         assert getattr(at["wmh"], key) / getattr(at["wm"], key) == pytest.approx(factor)
 
 
-def test_lesions_grow_at_their_places_between_visits(made):
-    first, second, _ = made
+def test_lesions_grow_at_their_places_between_visits(elder):
+    first, second, _ = elder
     a, b = first.fraction("wmh"), second.fraction("wmh")
     assert b.sum() > 1.05 * a.sum()
     # Three years move the anatomy by less than a voxel of 2.5 mm.
@@ -90,12 +65,12 @@ def test_sizes_and_places_follow_their_laws(coarse_head):
     assert draw_lesions(template, 1e-9, np.random.default_rng(0)) == []
 
 
-def test_diffusion_of_lesions(made):
-    truth = diffusion_truth(made[0])
+def test_diffusion_of_lesions(elder):
+    truth = diffusion_truth(elder[0])
     single = truth.weights.max(axis=0) > 0.9 * truth.weights.sum(axis=0)
-    wm = (made[2].fraction("wm") > 0.97) & single
-    wmh = wm & (made[0].fraction("wmh") > 0.9)
-    rest = wm & (made[0].fraction("wm") > 0.97)
+    wm = (elder[2].fraction("wm") > 0.97) & single
+    wmh = wm & (elder[0].fraction("wmh") > 0.9)
+    rest = wm & (elder[0].fraction("wm") > 0.97)
     assert wmh.sum() > 10
     fa, md = truth.fractional_anisotropy, truth.mean_diffusivity
     # Reference: MD x1.4 and FA x0.6; crossings that remain allow 10 %.
@@ -103,8 +78,8 @@ def test_diffusion_of_lesions(made):
     assert np.median(fa[wmh]) / np.median(fa[rest]) == pytest.approx(0.6, rel=0.15)
 
 
-def test_texture_is_the_persons_own_and_as_strong_as_asked(made, tmp_path):
-    first, second, bare = made
+def test_texture_is_the_persons_own_and_as_strong_as_asked(elder, tmp_path):
+    first, second, bare = elder
     brain = first.brain_mask()
     assert bare.texture is None
     assert first.texture[brain].std() == pytest.approx(0.03, rel=0.05)
@@ -118,8 +93,8 @@ def test_texture_is_the_persons_own_and_as_strong_as_asked(made, tmp_path):
     assert np.array_equal(again.texture, first.texture)
 
 
-def test_fibres_follow_the_deformation(made):
-    m = made[0].diffusion
+def test_fibres_follow_the_deformation(elder):
+    m = elder[0].diffusion
     assert m.weights.sum(axis=0) == pytest.approx(1.0, abs=1e-4)
     d, w = m.fibres(m.cells(np.array([[0.0, 0.026, 0.005]])))
     assert w[0, 0] > 0.7
