@@ -11,6 +11,7 @@ from .style import GRID, INK, KIND_COLORS, MUTED, figure_style, new_figure, svg_
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_METHODS = 7
 KEY_REGIONS = 3
@@ -106,17 +107,26 @@ def slope_figure(data: ReportData, contrast: str) -> str | None:
         return None
     features = sorted({f for found in rows.values() for f in found})
     with figure_style():
-        figure = new_figure(1.9 + 1.4 * max(len(rows), 3), 0.95 + 0.24 * len(features))
-        axes = figure.subplots(1, len(rows), squeeze=False, sharex=True, sharey=True)[0]
+        figure, axes = method_panels(data, list(rows), [title(f) for f in features])
         for ax, (method, found) in zip(axes, rows.items(), strict=True):
             _forest(ax, features, found, KIND_COLORS[data.kind(method)])
-            ax.set_title(method, color=KIND_COLORS[data.kind(method)])
-        axes[0].set_yticks(range(len(features)), [title(f) for f in features])
-        axes[0].set_ylim(len(features) - 0.4, -0.6)
         axes[0].set_xlim(RATIO_RANGE[0] - 0.12, RATIO_RANGE[1] + 0.12)
         axes[0].set_xticks(range(-1, 4))
         figure.supxlabel("recovered / planted age slope (1 is right)", fontsize=9)
         return svg_uri(figure)
+
+
+def method_panels(data: ReportData, methods: Sequence[str], rows: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel per method beside each other, and shared rows of these names."""
+    figure = new_figure(1.9 + 1.4 * max(len(methods), 3), 0.95 + 0.24 * len(rows))
+    axes = list(figure.subplots(1, len(methods), squeeze=False, sharex=True, sharey=True)[0])
+    for ax, method in zip(axes, methods, strict=True):
+        ax.set_title(method, color=KIND_COLORS[data.kind(method)])
+        ax.tick_params(axis="y", length=0)
+        ax.grid(True, axis="x")
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    return figure, axes
 
 
 def slope_ratios(data: ReportData, method: str, contrast: str) -> dict[str, Ratio]:
@@ -160,5 +170,3 @@ def _forest(ax: Axes, features: Sequence[str], found: Mapping[str, Ratio], color
         shape = "o" if left <= value <= right else ("<" if value < left else ">")
         size = 4.5 if shape == "o" else 6.0
         ax.plot(min(max(value, left), right), y, shape, color=color, ms=size, clip_on=False)
-    ax.grid(True, axis="x")
-    ax.tick_params(axis="y", length=0)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .biology_figures import MAX_METHODS, title
+from .biology_figures import MAX_METHODS, method_panels, title
 from .data import RAW, ReportData, number
-from .style import INK, KIND_COLORS, MUTED, figure_style, new_figure, svg_uri
+from .style import INK, KIND_COLORS, MUTED, figure_style, svg_uri
 from .words import listed
 
 if TYPE_CHECKING:
@@ -61,13 +61,9 @@ def diagnosis_figure(data: ReportData, contrast: str) -> str | None:
         return None
     rows = sorted({key for found in shown.values() for key in found})
     with figure_style():
-        figure = new_figure(1.9 + 1.4 * max(len(shown), 3), 0.95 + 0.26 * len(rows))
-        axes = figure.subplots(1, len(shown), squeeze=False, sharex=True, sharey=True)[0]
+        figure, axes = method_panels(data, list(shown), [_row_name(key, rows) for key in rows])
         for ax, (method, found) in zip(axes, shown.items(), strict=True):
             _panel(ax, rows, found, KIND_COLORS[data.kind(method)])
-            ax.set_title(method, color=KIND_COLORS[data.kind(method)])
-        axes[0].set_yticks(range(len(rows)), [_row_name(key, rows) for key in rows])
-        axes[0].set_ylim(len(rows) - 0.4, -0.6)
         figure.supxlabel("patients against controls of equal age, sex and head size [%]", fontsize=9)
         return svg_uri(figure)
 
@@ -90,9 +86,7 @@ def _panel(
             ax.plot([effect.low, effect.high], [y, y], color=color, lw=1.5, alpha=0.6)
         ax.plot(effect.truth, y, "o", mfc="white", mec=INK, ms=5.5, mew=1.1, zorder=3)
         ax.plot(effect.found, y, "o", color=color, ms=4.5, mec="white", mew=0.4, zorder=4)
-    ax.grid(True, axis="x")
-    ax.tick_params(axis="y", length=0)
-    ax.tick_params(axis="x", labelsize=7, labelcolor=MUTED)
+    ax.tick_params(axis="x", labelsize=7)
 
 
 def diagnosis_sentences(data: ReportData, contrasts: Sequence[str]) -> list[Markup]:

@@ -17,8 +17,9 @@ from ..tables import METRICS
 from . import biology_figures, dissection_figures, figures
 from .answer import rows as answer_rows
 from .answer import unverified_count, verdict
-from .data import ReportData, number
+from .data import ReportData
 from .diagnosis import diagnosis_figure
+from .participants import participants_table, visits
 from .pictures import (
     DIFFERENCE_RANGE,
     MAX_COLUMNS,
@@ -119,7 +120,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "facts": _facts(data),
         "scanners": scanner_rows(data),
         "cards": card_rows(data),
-        "participants": _participants(data),
+        "participants": participants_table(data),
         "colors": scanner_colors(data.sessions),
         "kind_colors": KIND_COLORS,
         "kind_words": KIND_WORDS,
@@ -147,7 +148,7 @@ def _context(data: ReportData) -> dict[str, Any]:
 def _facts(data: ReportData) -> list[tuple[str, str]]:
     """Return the numbers of the header strip."""
     repeats = [int(s.get("repeats", 1)) for s in data.study.get("scanners", ())] or [1] * len(data.scanners)
-    scans = _visits(data, repeats) * len(data.contrasts)
+    scans = visits(data, repeats) * len(data.contrasts)
     harmonizers = [m for m in data.methods if m != "raw"]
     controls = sum(data.control(m) for m in harmonizers)
     return [
@@ -161,34 +162,6 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
         (str(len(harmonizers)), f"methods, {counted(controls, 'control')} among them"),
         (str(len(data.failures)), "failed cells"),
     ]
-
-
-def _visits(data: ReportData, repeats: Sequence[int]) -> int:
-    """Return how often anybody is scanned in one contrast, as planned."""
-    if not data.nested:
-        return data.people * sum(repeats)
-    by_label = {str(s.get("label")): int(s.get("repeats", 1)) for s in data.study.get("scanners", ())}
-    return sum(by_label.get(str(person.get("site")), 1) for person in data.participants)
-
-
-def _participants(data: ReportData) -> dict[str, Any]:
-    """Return the table of people: headings (text, whether a number) and rows."""
-    columns = [("subject", "subject", ""), ("age", "age [years]", ".1f"), ("sex", "sex", "")]
-    columns += [("icv", "intracranial volume [mL]", ".0f")]
-    if len({person.get("diagnosis", "control") for person in data.participants}) > 1:
-        columns.append(("diagnosis", "diagnosis", ""))
-    if data.nested:
-        columns.append(("site", "scanner", ""))
-    if any(number(person.get("lesions")) > 0.0 for person in data.participants):
-        columns.append(("lesions", "lesions [mL]", ".1f"))
-    rows = [tuple(_told(person.get(key), form) for key, _, form in columns) for person in data.participants]
-    return {"columns": [(name, bool(form)) for _, name, form in columns], "rows": sorted(rows)}
-
-
-def _told(value: Any, form: str) -> str:
-    if not form:
-        return str(value) if value is not None else "–"
-    return format(number(value), form) if math.isfinite(number(value)) else "–"
 
 
 def _left_out(data: ReportData) -> list[tuple[str, str, str, str]]:
