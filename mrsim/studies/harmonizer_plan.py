@@ -94,10 +94,11 @@ class HarmonizerPlanner:
             {"images": [image.aligned for image in seen]},
             allow_failed_inputs=True,
         )
-        extrapolates = len(seen) == len(images) or self.libraries.handles_unseen_site(
-            params["name"], params["params"]
-        )
-        for image in images if extrapolates else seen:
+        everywhere = len(seen) == len(images)
+        if not everywhere:
+            able = self.libraries.capabilities(params["name"], params["params"])
+            everywhere = bool(able["handles_unseen_site"])
+        for image in images if everywhere else seen:
             self._image(method, params, model, image)
 
     def _image(

@@ -69,11 +69,11 @@ class InstalledLibraries:
         values: dict[str, Any] = _jsonable(harmonizer(name, **params).get_params())
         return values
 
-    def handles_unseen_site(self, name: str, params: Mapping[str, Any]) -> bool:
-        """Return whether a harmonizer can be applied to scans of a site that it was not fitted on."""
+    def capabilities(self, name: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a harmonizer declares that it needs and can do."""
         from mrsim.harmonizers import harmonizer
 
-        return harmonizer(name, **params).declared().handles_unseen_site
+        return dataclasses.asdict(harmonizer(name, **params).declared())
 
 
 def scanner_with(scanner: "Scanner", overrides: Mapping[str, Any]) -> "Scanner":

@@ -35,8 +35,8 @@ class Libraries(Protocol):
     def harmonizer(self, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters of a harmonizer, defaults included; ValueError for a wrong one."""
 
-    def handles_unseen_site(self, name: str, params: Mapping[str, Any]) -> bool:
-        """Return whether a harmonizer can be applied to scans of a site that it was not fitted on."""
+    def capabilities(self, name: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a harmonizer declares that it needs and can do (`mrsim.harmonizers.Capabilities`)."""
 
 
 def is_path(name: str) -> bool:
@@ -50,6 +50,7 @@ def library_check(sections: Sections, libraries: Libraries) -> Iterator[Finding]
     yield from _check_scanners(sections, libraries)
     yield from _check_cards(sections, libraries)
     yield from _check_harmonizers(sections, libraries)
+    yield from _check_travelers(sections, libraries)
 
 
 def _check_anatomy(sections: Sections, libraries: Libraries) -> Iterator[Finding]:
@@ -100,6 +101,26 @@ def _check_harmonizers(sections: Sections, libraries: Libraries) -> Iterator[Fin
                 libraries.harmonizer(harmonizer.name, harmonizer.params)
             except (ValueError, TypeError) as error:
                 yield f"harmonizers.{index}.params", str(error), ""
+
+
+def _check_travelers(sections: Sections, libraries: Libraries) -> Iterator[Finding]:
+    """Refuse methods that learn from people who travel where nobody does."""
+    if "cohort" not in sections or sections["cohort"].travels:
+        return
+    for index, harmonizer in enumerate(sections.get("harmonizers", ())):
+        if harmonizer.name not in libraries.names("harmonizers"):
+            continue
+        try:
+            able = libraries.capabilities(harmonizer.name, harmonizer.params)
+        except (ValueError, TypeError):  # told with its parameters
+            continue
+        if able["needs_traveling_subjects"] or able["needs_pairs"]:
+            yield (
+                f"harmonizers.{index}.name",
+                f"{harmonizer.name!r} learns from people who were scanned on several scanners; with design "
+                f"{sections['cohort'].design.kind!r} there are none",
+                "Take another method, or let everybody travel.",
+            )
 
 
 def _check_name(place: str, name: str, kind: str, libraries: Libraries) -> Iterator[Finding]:

@@ -84,5 +84,7 @@ class FakeLibraries:
             raise ValueError(f"{name} has no parameter {sorted(set(params) - {'fwhm'})[0]!r}")
         return {"fwhm": 1.0} | dict(params)
 
-    def handles_unseen_site(self, name, params):
-        return name == "blur"
+    def capabilities(self, name, params):
+        return {
+            "handles_unseen_site": name == "blur", "needs_pairs": False, "needs_traveling_subjects": False
+        }  # fmt: skip

@@ -178,8 +178,24 @@ def test_a_scanner_that_is_held_out_is_in_no_fit(monkeypatch):
     assert {plan[i].key["session"] for cell in fits for i in cell.inputs["images"]} == {"a"}
     assert sessions(plan, "harmonize")["02"] == {"b"}
     assert all(cell.params["held_out"] == "b" for cell in plan if cell.stage == "feature_harmonize")
-    monkeypatch.setattr(FakeLibraries, "handles_unseen_site", lambda *_: False)
+    able = FakeLibraries().capabilities("combat", {})
+    monkeypatch.setattr(FakeLibraries, "capabilities", lambda *_: able)
     assert sessions(make(data), "harmonize") == {"01": {"a"}, "03": {"a"}}
+
+
+def test_methods_that_learn_from_travelers_need_some():
+    from mrsim.studies.installed import InstalledLibraries
+    from mrsim.studies.libraries import library_check
+
+    data = study_of({"kind": "confounded", "age": 0.5})
+    data["harmonizers"] = [{"name": "combat"}, {"name": "ts-correction"}]
+    study = check_study(data, file="s.toml")
+    sections = {"cohort": study.cohort, "harmonizers": study.harmonizers}
+    ((place, cause, _),) = library_check(sections, InstalledLibraries())
+    assert place == "harmonizers.1.name"
+    assert "with design 'confounded' there are none" in cause
+    traveling = check_study(good(), file="s.toml").cohort
+    assert not list(library_check(sections | {"cohort": traveling}, InstalledLibraries()))
 
 
 def test_planted_effects_are_stored_with_the_truth():
