@@ -48,12 +48,11 @@ def _kernels() -> list[Row]:
     """Parts of the deformation, on the velocity's grid of the packaged head."""
     import numpy as np
 
-    from phantoms import icbm152_head
     from phantoms.cohorts.deformation import exponential, potential_velocity, random_velocity
     from phantoms.cohorts.laws import LAWS
     from phantoms.cohorts.template import prepared, warp
 
-    template = prepared(icbm152_head(None), tuple(LAWS))
+    template = prepared(None, tuple(LAWS))
     grid = template.grid
     v = random_velocity(grid, np.random.default_rng(1))
     nodes = float(np.prod(grid.shape))
