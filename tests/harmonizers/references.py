@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 HARMREF = Path(__file__).parents[2].parent / "shared" / "refdata" / "harmref"
+DATA = Path(__file__).with_name("data")
 
 needs_harmref = pytest.mark.skipif(
     not (HARMREF / "README.md").is_file(), reason=f"numeric references are not at ../shared ({HARMREF.name})"

@@ -7,12 +7,11 @@ of `h`. A check that a method cannot pass by design is declared in its ``known_e
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +22,17 @@ from .bench import Bench
 from .bench_diffusion import DiffusionBench
 from .bench_features import FeatureBench
 from .bench_images import ImageBench
+from .evidence import (
+    BrokenError,
+    NotApplicableError,
+    equal,
+    frozen,
+    message_of,
+    require,
+    require_close,
+    require_named,
+    watched_random_state,
+)
 
 
 class ConformanceError(ValueError):
@@ -52,14 +62,6 @@ class CheckResult:
     detail: str = ""
 
 
-class _BrokenError(ValueError):
-    """The harmonizer under test breaks this check."""
-
-
-class _NotApplicableError(ValueError):
-    """The check does not apply to what the harmonizer declares."""
-
-
 def check_harmonizer(harmonizer: Harmonizer, *, raise_on_failure: bool = True) -> tuple[CheckResult, ...]:
     """Run the conformance suite on clones of `harmonizer`, which itself is left alone.
 
@@ -86,12 +88,12 @@ def _run(name: str, harmonizer: Harmonizer) -> CheckResult:
     reason = harmonizer.known_exceptions.get(name)
     try:
         CHECKS[name](bench)
-    except _NotApplicableError as skip:
+    except NotApplicableError as skip:
         return CheckResult(name=name, status="skipped", detail=str(skip))
     except Exception as error:
         if reason is not None:
             return CheckResult(name=name, status="excepted", detail=reason)
-        text = str(error) if isinstance(error, _BrokenError) else f"{type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, BrokenError) else f"{type(error).__name__}: {error}"
         return CheckResult(name=name, status="failed", detail=text)
     if reason is not None:
         return CheckResult(name=name, status="failed", detail="passes, so remove it from known_exceptions")
@@ -109,83 +111,83 @@ def check_parameters(bench: Bench) -> None:
     given = bench.prototype.get_params()
     clone = type(bench.prototype)(**given)
     for name, value in given.items():
-        _require(getattr(clone, name) is value, f"the constructor changed '{name}'")
-    _require(not learned_state(clone), "the constructor set attributes that end with an underscore")
+        require(getattr(clone, name) is value, f"the constructor changed '{name}'")
+    require(not learned_state(clone), "the constructor set attributes that end with an underscore")
     before = clone.get_params()
-    _require(clone.set_params(**before) is clone, "set_params must return the harmonizer")
-    _require(bench.fit(clone) is clone, "fit must return the harmonizer")
-    _require(clone.get_params() == before, "fit changed constructor parameters")
-    _require(bool(learned_state(clone)), "fit learned nothing: set at least sites_")
-    message = _message(
+    require(clone.set_params(**before) is clone, "set_params must return the harmonizer")
+    require(bench.fit(clone) is clone, "fit must return the harmonizer")
+    require(clone.get_params() == before, "fit changed constructor parameters")
+    require(bool(learned_state(clone)), "fit learned nothing: set at least sites_")
+    message = message_of(
         lambda: clone.set_params(no_such_parameter=1), ValueError, "set_params with an unknown name"
     )
-    _names(message, "no_such_parameter")
+    require_named(message, "no_such_parameter")
 
 
 def check_not_fitted(bench: Bench) -> None:
     """Check that using an unfitted harmonizer raises NotFittedError and says to call fit."""
-    message = _message(lambda: bench.outputs(bench.fresh()), NotFittedError, "transform before fit")
-    _names(message, "fit")
+    message = message_of(lambda: bench.outputs(bench.fresh()), NotFittedError, "transform before fit")
+    require_named(message, "fit")
 
 
 def check_input_untouched(bench: Bench) -> None:
     """Check that fit and transform leave their input alone and the output shares no memory with it."""
     before = bench.fingerprint()
     fitted = bench.fit(bench.fresh())
-    _require(bench.fingerprint() == before, "fit changed its input")
+    require(bench.fingerprint() == before, "fit changed its input")
     outputs = bench.outputs(fitted)
-    _require(bench.fingerprint() == before, "transform changed its input")
+    require(bench.fingerprint() == before, "transform changed its input")
     shared = any(np.shares_memory(a, b) for a, b in zip(outputs, bench.inputs(), strict=True))
-    _require(not shared, "the output shares memory with the input, so changing one changes the other")
+    require(not shared, "the output shares memory with the input, so changing one changes the other")
 
 
 def check_deterministic(bench: Bench) -> None:
     """Check that the same input gives the same bits, and that numpy's global random state is left alone."""
     first = bench.outputs(bench.fit(bench.fresh()))
-    with _watched_random_state() as moved:
+    with watched_random_state() as moved:
         fitted = bench.fit(bench.fresh())
         second, third = bench.outputs(fitted), bench.outputs(fitted)
-    _require(_equal(first, second), "two fits on the same data gave different results")
-    _require(_equal(second, third), "two transforms of the same data gave different results")
-    _require(not moved, "numpy's global random state was used: take a Generator or a seed instead")
+    require(equal(first, second), "two fits on the same data gave different results")
+    require(equal(second, third), "two transforms of the same data gave different results")
+    require(not moved, "numpy's global random state was used: take a Generator or a seed instead")
 
 
 def check_sample_order(bench: Bench) -> None:
     """Check that the order of samples in fit changes nothing beyond rounding."""
     straight = bench.outputs(bench.fit(bench.fresh()))
     shuffled = bench.outputs(bench.fit(bench.fresh(), order=bench.other_order))
-    _close(straight, shuffled, bench.tolerance, "the order of samples in fit changes the result")
+    require_close(straight, shuffled, bench.tolerance, "the order of samples in fit changes the result")
 
 
 def check_no_leakage(bench: Bench) -> None:
     """Check that transform teaches nothing: not the state, not later transforms, not later fits."""
     fitted = bench.fit(bench.fresh())
-    state, expected = _freeze(learned_state(fitted)), bench.outputs(fitted)
+    state, expected = frozen(learned_state(fitted)), bench.outputs(fitted)
     bench.outputs(fitted, gain=3.0)
-    _require(_freeze(learned_state(fitted)) == state, "transform changed learned attributes")
-    _require(_equal(bench.outputs(fitted), expected), "transform changed what later transforms return")
+    require(frozen(learned_state(fitted)) == state, "transform changed learned attributes")
+    require(equal(bench.outputs(fitted), expected), "transform changed what later transforms return")
     singles = bench.outputs(fitted, one_by_one=True)
-    _close(
+    require_close(
         expected, singles, bench.tolerance, "a sample's result depends on the others in the same transform"
     )
     again = bench.outputs(bench.fit(fitted))
-    _require(_equal(again, expected), "fitting again after transform differs from a fresh fit")
+    require(equal(again, expected), "fitting again after transform differs from a fresh fit")
 
 
 def check_one_site(bench: Bench) -> None:
     """Check that, fitted on a single site, the method returns its input (where declared)."""
     if not bench.prototype.declared().one_site_identity:
-        raise _NotApplicableError("one_site_identity is not declared")
+        raise NotApplicableError("one_site_identity is not declared")
     fitted = bench.fit(bench.fresh(), one_site=True)
     pairs = bench.outputs(fitted, one_site=True), bench.inputs(one_site=True)
-    _close(*pairs, bench.tolerance, "fitted on one site, the output differs from the input")
+    require_close(*pairs, bench.tolerance, "fitted on one site, the output differs from the input")
 
 
 def check_units(bench: Bench) -> None:
     """Check that a gain on the data does what the capabilities declare."""
     scaling = bench.prototype.declared().scaling
     if scaling == "none":
-        raise _NotApplicableError("no behaviour under scaling is declared")
+        raise NotApplicableError("no behaviour under scaling is declared")
     fitted = bench.fit(bench.fresh())
     expected = bench.outputs(fitted)
     for gain in (1e-3, 1e3):
@@ -194,60 +196,64 @@ def check_units(bench: Bench) -> None:
         else:
             scaled = [a / gain for a in bench.outputs(bench.fit(bench.fresh(), gain=gain), gain=gain)]
         # Rounding of scaled data may move a sample across a histogram cell: a hundred times plain rounding.
-        _close(expected, scaled, 100 * bench.tolerance, f"scaling by {gain:g} is not {scaling} as declared")
+        require_close(
+            expected, scaled, 100 * bench.tolerance, f"scaling by {gain:g} is not {scaling} as declared"
+        )
 
 
 def check_geometry(bench: Bench) -> None:
     """Check shape, affine, header geometry and output type (images float32, features float64)."""
     problem = bench.geometry_problem(bench.fit(bench.fresh()))
-    _require(problem is None, str(problem))
+    require(problem is None, str(problem))
 
 
 def check_nan_policy(bench: Bench) -> None:
     """Check that non-finite input is refused with a message or left in place, as declared."""
     fitted = bench.fit(bench.fresh())
     if bench.prototype.declared().nan_policy == "raise":
-        message = _message(lambda: bench.transform_nan(fitted), ValueError, "a NaN in the input of transform")
-        _names(message, bench.argument)
+        message = message_of(
+            lambda: bench.transform_nan(fitted), ValueError, "a NaN in the input of transform"
+        )
+        require_named(message, bench.argument)
         return
     given, output = bench.transform_nan(fitted)
-    _require(np.array_equal(np.isnan(given), np.isnan(output)), "NaN did not stay where it was")
+    require(np.array_equal(np.isnan(given), np.isnan(output)), "NaN did not stay where it was")
 
 
 def check_unseen_site(bench: Bench) -> None:
     """Check that a site unknown to fit is handled or refused by name, as declared."""
     fitted = bench.fit(bench.fresh())
     if bench.prototype.declared().handles_unseen_site:
-        state = _freeze(learned_state(fitted))
+        state = frozen(learned_state(fitted))
         outputs = bench.outputs(fitted, site="elsewhere")
-        _require(_freeze(learned_state(fitted)) == state, "an unseen site changed learned attributes")
-        _require(all(np.isfinite(a).all() for a in outputs), "an unseen site gave non-finite values")
+        require(frozen(learned_state(fitted)) == state, "an unseen site changed learned attributes")
+        require(all(np.isfinite(a).all() for a in outputs), "an unseen site gave non-finite values")
         return
-    message = _message(lambda: bench.outputs(fitted, site="elsewhere"), UnseenSiteError, "an unseen site")
-    _names(message, "elsewhere")
+    message = message_of(lambda: bench.outputs(fitted, site="elsewhere"), UnseenSiteError, "an unseen site")
+    require_named(message, "elsewhere")
 
 
 def check_errors(bench: Bench) -> None:
     """Check that bad input is refused with a message that names the argument and says what to do."""
     for label, argument, call in bench.mistakes():
-        _names(_message(call, ValueError, label), argument)
+        require_named(message_of(call, ValueError, label), argument)
     for label, argument, call in bench.hard_cases():
         try:
             finite = all(np.isfinite(a).all() for a in call())
         except ValueError as error:
-            _names(str(error), argument)
+            require_named(str(error), argument)
         else:
-            _require(finite, f"{label} gave non-finite values instead of an error")
+            require(finite, f"{label} gave non-finite values instead of an error")
 
 
 def check_streaming(bench: Bench) -> None:
     """Check that fit works on a sequence that loads when asked, and does not keep the images."""
     if not isinstance(bench, ImageBench):
-        raise _NotApplicableError("features come as one table")
+        raise NotApplicableError("features come as one table")
     fitted, most_alive = bench.fit_lazily(bench.fresh())
-    _require(_equal(bench.outputs(fitted), bench.outputs(bench.fit(bench.fresh()))), "lazy fit differs")
+    require(equal(bench.outputs(fitted), bench.outputs(bench.fit(bench.fresh()))), "lazy fit differs")
     # One in use, one just loaded.
-    _require(most_alive <= 2, f"fit held {most_alive} images at once, so memory grows with the cohort")
+    require(most_alive <= 2, f"fit held {most_alive} images at once, so memory grows with the cohort")
 
 
 def check_save_load(bench: Bench) -> None:
@@ -256,14 +262,12 @@ def check_save_load(bench: Bench) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = save_harmonizer(Path(folder) / "fitted.json", fitted)
         loaded = load_harmonizer(path, classes=[type(fitted)])
-    _require(loaded.get_params() == fitted.get_params(), "parameters changed in the file")
-    _require(
-        _freeze(learned_state(loaded)) == _freeze(learned_state(fitted)),
+    require(loaded.get_params() == fitted.get_params(), "parameters changed in the file")
+    require(
+        frozen(learned_state(loaded)) == frozen(learned_state(fitted)),
         "learned attributes changed in the file",
     )
-    _require(
-        _equal(bench.outputs(loaded), bench.outputs(fitted)), "the loaded harmonizer gives other results"
-    )
+    require(equal(bench.outputs(loaded), bench.outputs(fitted)), "the loaded harmonizer gives other results")
 
 
 CHECKS: Mapping[str, Callable[[Bench], None]] = MappingProxyType(
@@ -284,68 +288,3 @@ CHECKS: Mapping[str, Callable[[Bench], None]] = MappingProxyType(
         "save_load": check_save_load,
     }
 )
-
-
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise _BrokenError(problem)
-
-
-def _random_state() -> list[bytes]:
-    return [np.asarray(part).tobytes() for part in np.random.get_state()]  # noqa: NPY002
-
-
-@contextmanager
-def _watched_random_state() -> Iterator[list[str]]:
-    """Put numpy's global random state at an odd place, report whether it moved, and put it back."""
-    moved: list[str] = []
-    original = np.random.get_state()  # noqa: NPY002
-    np.random.seed(271828)  # noqa: NPY002
-    before = _random_state()
-    try:
-        yield moved
-        if _random_state() != before:
-            moved.append("global random state")
-    finally:
-        np.random.set_state(original)  # noqa: NPY002
-
-
-def _message(call: Callable[[], Any], expected: type[Exception], what: str) -> str:
-    try:
-        call()
-    except expected as error:
-        return str(error)
-    except Exception as error:
-        raise _BrokenError(
-            f"{what} must raise {expected.__name__}; got {type(error).__name__}: {error}"
-        ) from error
-    raise _BrokenError(f"{what} must raise {expected.__name__}; got no error")
-
-
-def _names(message: str, argument: str) -> None:
-    _require(argument in message, f"the error must name '{argument}'; got: {message}")
-    _require(". " in message, f"the error must also say what to do, in a second sentence; got: {message}")
-
-
-def _equal(a: list[Any], b: list[Any]) -> bool:
-    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def _close(a: list[Any], b: list[Any], tolerance: float, problem: str) -> None:
-    """Largest difference, relative to the largest magnitude, stays within the tolerance."""
-    size = max(float(np.abs(x).max()) for x in a)
-    worst = max(float(np.abs(np.asarray(x, float) - y).max()) for x, y in zip(a, b, strict=True))
-    _require(worst <= tolerance * size, f"{problem}: by {worst:.3g} where values reach {size:.3g}")
-
-
-def _freeze(value: Any) -> Any:
-    """Copy learned attributes into something that compares bit by bit."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, Harmonizer):
-        return _freeze(learned_state(value))
-    if isinstance(value, dict):
-        return {name: _freeze(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_freeze(item) for item in value]
-    return repr(value)

@@ -119,7 +119,8 @@ class ComBatLS(LocationScaleHarmonizer):
 
     References
     ----------
-    ComBatLS: a location- and scale-preserving method for multi-site image harmonization (2024), PMC11312440.
+    Gardner M et al. ComBatLS: a location- and scale-preserving method for multi-site image harmonization. Hum
+    Brain Mapp 46(8) (2025) e70197, doi 10.1002/hbm.70197.
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(

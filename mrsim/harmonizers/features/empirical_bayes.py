@@ -17,6 +17,8 @@ Vector = NDArray[np.float64]
 # sva's stopping rule. Its relative change divides by the signed old value, so features with a negative gamma
 # never hold the iteration back; kept on purpose, because a fully converged estimate differs by 1e-7.
 _CONVERGENCE = 1e-4
+# Of a fully converged estimate: gamma in units of the residual spread, delta relative.
+_FIXED_POINT = 1e-12
 _MAX_ITERATIONS = 10_000
 _BLOCK_BYTES = 2**26
 
@@ -29,8 +31,11 @@ def site_effects(
     pooled: bool,
     parametric_prior: bool,
     mean_only: bool,
+    converged: bool = False,
 ) -> tuple[Vector, Vector]:
     """Return one site's (gamma*, delta*): shrunk if `pooled`, delta* = 1 if `mean_only`.
+
+    `converged` iterates the parametric estimate to its fixed point instead of stopping where sva does.
 
     Raises
     ------
@@ -49,10 +54,12 @@ def site_effects(
         return nonparametric(gamma_hat, delta_hat, sum_squares, n)
     if mean_only:
         return parametric_mean(gamma_hat), delta_hat
-    return parametric(gamma_hat, delta_hat, sum_squares, n)
+    return parametric(gamma_hat, delta_hat, sum_squares, n, converged=converged)
 
 
-def parametric(gamma_hat: Vector, delta_hat: Vector, sum_squares: Vector, n: int) -> tuple[Vector, Vector]:
+def parametric(
+    gamma_hat: Vector, delta_hat: Vector, sum_squares: Vector, n: int, *, converged: bool = False
+) -> tuple[Vector, Vector]:
     r"""Return (gamma*, delta*) under normal and inverse-gamma priors, by fixed-point iteration.
 
     .. math::
@@ -82,9 +89,10 @@ def parametric(gamma_hat: Vector, delta_hat: Vector, sum_squares: Vector, n: int
         gamma_new = (prior_variance * n * gamma_hat + delta * prior_mean) / (prior_variance * n + delta)
         spread = sum_squares + n * (gamma_hat - gamma_new) ** 2
         delta_new = (0.5 * spread + scale) / (n / 2.0 + shape - 1.0)
-        change = max(_relative_change(gamma_new, gamma), _relative_change(delta_new, delta))
+        by = (np.ones(1), delta) if converged else (gamma, delta)
+        change = max(_relative_change(gamma_new, gamma, by[0]), _relative_change(delta_new, delta, by[1]))
         gamma, delta = gamma_new, delta_new
-        if change <= _CONVERGENCE:
+        if change <= (_FIXED_POINT if converged else _CONVERGENCE):
             return gamma, delta
     raise ValueError(
         f"empirical_bayes did not settle in {_MAX_ITERATIONS} iterations; the last change was {change:g}. "
@@ -126,7 +134,7 @@ def nonparametric(gamma_hat: Vector, delta_hat: Vector, sum_squares: Vector, n: 
     return gamma, delta
 
 
-def _relative_change(new: Vector, old: Vector) -> float:
+def _relative_change(new: Vector, old: Vector, by: Vector) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.abs(new - old) / old
+        change = np.abs(new - old) / by
     return float(np.max(np.where(new == old, 0.0, change)))

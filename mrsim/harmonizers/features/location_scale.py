@@ -41,6 +41,8 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
     """
 
     reads_blocks: ClassVar[bool] = True
+    _converged: ClassVar[bool] = False
+    """Whether shrinkage is iterated to its fixed point instead of stopping where sva does."""
     grand_mean_: Table
     pooled_sd_: Table
     coefficients_: Table
@@ -161,6 +163,7 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
             pooled=self.empirical_bayes,
             parametric_prior=self.parametric,
             mean_only=self.mean_only,
+            converged=self._converged,
         )
 
     def _apply(self, X: Table, sites: NDArray[np.str_], covariates: Table) -> Table:

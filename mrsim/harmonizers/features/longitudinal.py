@@ -28,6 +28,7 @@ class LongitudinalComBat(LocationScaleHarmonizer):
 
     The mixed model is fitted by restricted maximum likelihood, sigma is its residual standard deviation, and
     alpha is such that the sample-weighted site effects sum to 0. A subject that fit has not seen has eta = 0.
+    Shrinkage is iterated to its fixed point, as in the reference, where ComBat stops with sva.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ class LongitudinalComBat(LocationScaleHarmonizer):
         needs_site_labels=True, handles_unseen_site=True, keeps_covariates=True, one_site_identity=True
     )
     column_roles: ClassVar[Mapping[str, str]] = MappingProxyType({"subject": "subject"})
+    _converged: ClassVar[bool] = True
 
     def __init__(
         self,

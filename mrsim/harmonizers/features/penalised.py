@@ -26,8 +26,11 @@ _GRID = np.linspace(-8.0, 10.0, 37)
 _SHORT_GRID = np.linspace(-8.0, 7.0, 31)
 # Eigenvalues below this fraction of the largest are rounding.
 _NO_PENALTY = 1e-12
-# Several smooth terms are optimised in turn; the criterion settles far sooner.
-_ROUNDS = 8
+# Several smooth terms are optimised in turn, until no lambda moves by more than this power of ten.
+_ROUNDS = 60
+_SETTLED = 1e-7
+# Turns may end in a valley of their own, so they start from wiggly, moderate and nearly straight curves.
+_STARTS = (-4.0, 0.0, 4.0)
 # Keeps the logarithm finite for a feature without variance, which is refused later.
 _TINY = 1e-300
 _LN10 = float(np.log(10.0))
@@ -94,14 +97,47 @@ class PenalisedRegression:
             return np.broadcast_to(self.penalty if one_for_all else self.penalty[features], (p, terms))
         total = (inside**2).sum(axis=0)
         scales = np.array([np.linalg.eigvalsh(S)[-1] for S in self.penalties])
-        lambdas = np.tile(1.0 / scales, (p, 1))
-        for _ in range(_ROUNDS if terms > 1 else 1):
-            for j in range(terms):
-                lambdas[:, j] = self._best(j, lambdas, score, total) / scales[j]
+        if terms == 1:
+            return np.asarray(10.0 ** self._best(0, np.ones((p, 1)), score, total)[:, None] / scales)
+        chosen, least = np.ones((p, terms)), np.full(p, np.inf)
+        for start in _STARTS:
+            lambdas = self._in_turn(10.0**start / scales, scales, score, total)
+            reached = self._criterion(lambdas, score, total)
+            lower = reached < least
+            chosen[lower], least[lower] = lambdas[lower], reached[lower]
+        return chosen
+
+    def _in_turn(self, start: Table, scales: Table, score: Table, total: Table) -> Table:
+        """Return lambda per feature and term, after minimising over one term at a time until none moves."""
+        lambdas, moving = np.tile(start, (len(score), 1)), np.arange(len(score))
+        for _ in range(_ROUNDS):
+            before = np.log10(lambdas[moving])
+            for j, scale in enumerate(scales):
+                best = self._best(j, lambdas[moving], score[moving], total[moving])
+                lambdas[moving, j] = 10.0**best / scale
+            moved = np.abs(np.log10(lambdas[moving]) - before).max(axis=1)
+            moving = moving[moved > _SETTLED]
+            if not moving.size:
+                break
         return lambdas
 
+    def _criterion(self, lambdas: Table, score: Table, total: Table) -> Table:
+        """Return the logarithm of the criterion per feature, up to a constant."""
+        normal = np.eye(score.shape[1]) + self._total(lambdas)
+        shrunk = np.linalg.solve(normal, score[:, :, None])[:, :, 0]
+        fitted = (shrunk * score).sum(axis=1)
+        n = self.regression.index.size - self.regression.indicator.shape[1]
+        if self.penalty == "gcv":
+            rss = np.maximum(total - 2.0 * fitted + (shrunk**2).sum(axis=1), _TINY)
+            edf = np.trace(np.linalg.inv(normal), axis1=1, axis2=2)
+            return np.asarray(np.log(rss) - 2.0 * np.log(n - edf))
+        ranks = [int((np.linalg.eigvalsh(S) > _NO_PENALTY * np.abs(S).max()).sum()) for S in self.penalties]
+        deviance = np.log(np.maximum(total - fitted, _TINY))
+        value: Table = (n - self.free) * deviance + np.linalg.slogdet(normal)[1] - np.log(lambdas) @ ranks
+        return value
+
     def _best(self, j: int, lambdas: Table, score: Table, total: Table) -> Table:
-        """Return lambda_j in units of the inverse largest eigenvalue of S_j, the other terms held."""
+        """Return the best power of ten for lambda_j times the largest eigenvalue of S_j, the others held."""
         S = self.penalties[j] / np.linalg.eigvalsh(self.penalties[j])[-1]
         if len(self.penalties) == 1:
             base = np.eye(len(S))[None]
@@ -115,7 +151,7 @@ class PenalisedRegression:
         # Coordinates in which the rest of the problem is the identity and S_j is diagonal.
         change = np.swapaxes(vectors, 1, 2) @ lower
         f = np.einsum("vij,vj->vi", np.broadcast_to(change, (len(score), *change.shape[1:])), score)
-        gram = None if len(base) == 1 else change @ np.swapaxes(change, 1, 2)
+        gram = None if len(self.penalties) == 1 else change @ np.swapaxes(change, 1, 2)
         n = self.regression.index.size - self.regression.indicator.shape[1]
         rank = int((np.linalg.eigvalsh(S) > _NO_PENALTY).sum())
         free = n - self.free
@@ -145,9 +181,7 @@ class PenalisedRegression:
             return value, slope * _LN10
 
         grid = _GRID if gram is None else _SHORT_GRID
-        best = minimise_each(gcv if self.penalty == "gcv" else reml, grid, len(score))
-        power: Table = 10.0**best
-        return power
+        return minimise_each(gcv if self.penalty == "gcv" else reml, grid, len(score))
 
     def _total(self, lambdas: Table) -> Table:
         total: Table = np.einsum("vj,jab->vab", lambdas, np.array(self.penalties))

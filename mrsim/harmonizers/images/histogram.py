@@ -108,7 +108,7 @@ class MultiImageCDFAlignment(ImageHarmonizer):
     References
     ----------
     Wrobel J et al. Intensity warping for multisite MRI harmonization. NeuroImage 223 (2020) 117242,
-    doi 10.1016/j.neuroimage.2020.117242.
+    doi 10.1016/j.neuroimage.2020.117242 (authors and title confirmed, DOI unverified).
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(

@@ -36,7 +36,8 @@ class TravelingComBat(LocationScaleHarmonizer):
     References
     ----------
     Maikusa N et al. Comparison of traveling-subject and ComBat harmonization methods for assessing structural
-    brain characteristics. Hum Brain Mapp 42 (2021) 5278-5287, doi 10.1002/hbm.25615.
+    brain characteristics. Hum Brain Mapp 42 (2021) 5278-5287, doi 10.1002/hbm.25615
+    (unverified).
     """
 
     capabilities: ClassVar[Capabilities] = Capabilities(

@@ -1,4 +1,4 @@
-"""Diffusion methods against RISH of DIPY's harmonics, and against scans whose distortion is known."""
+"""Diffusion methods against scans whose distortion is known; beside DIPY: ../test_agreement.py."""
 
 import nibabel as nib
 import numpy as np
@@ -18,35 +18,10 @@ from mrsim.harmonizers.diffusion.spherical_harmonics import (
     even_degrees,
     fit_matrix,
     harmonics,
-    rotation_invariants,
 )
-
-from ..references import HARMREF, needs_harmref
 
 SHAPE = (4, 5, 3)
 METHODS = (Rish, LinearRish, MethodOfMoments)
-
-
-@needs_harmref
-def test_harmonics_and_invariants_equal_reference():
-    """Basis, fit matrix, coefficients and energies made with DIPY: 1e-10 is asked."""
-    with np.load(HARMREF / "dmri" / "rish_ref.npz") as stored:
-        r = {name: stored[name] for name in stored.files}
-    directions = r["bvecs"][r["bvals"] > 0]
-    basis = harmonics(directions, 8)
-    both = np.concatenate([basis, harmonics(-directions, 8)])
-    matrix = fit_matrix(basis, 8, 1e-5)
-    coefficients = r["signal_norm"] @ matrix.T
-    energies = rotation_invariants(coefficients, 8)
-    worst = {
-        "basis": np.abs(both - r["B"]).max(),
-        "fit": np.abs(matrix - r["fit_matrix"][:, :64] - r["fit_matrix"][:, 64:]).max(),
-        "coefficients": np.abs(coefficients - r["coeff"]).max(),
-        **{f"L{k}": np.abs(energies[..., i] - r[f"L{k}"]).max() for i, k in enumerate((0, 2, 4, 6, 8))},
-    }
-    print("\nagainst RISH reference: " + ", ".join(f"{k} {v:.1e}" for k, v in worst.items()))
-    np.testing.assert_array_equal(even_degrees(8), r["l"])
-    assert max(worst.values()) < 1e-10
 
 
 def directions(count):

@@ -4,8 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mrsim.harmonizers import ComBat, DesignError, FeatureZScore, TableInputError, UnseenSiteError
+from mrsim.harmonizers import (
+    ComBat,
+    ComBatLS,
+    CovBat,
+    DesignError,
+    DistributedComBat,
+    FeatureZScore,
+    MComBat,
+    TableInputError,
+    UnseenSiteError,
+)
 from mrsim.harmonizers.features import empirical_bayes as eb
+
+from ..planted import apply, cohort, fit
 
 
 @pytest.fixture
@@ -236,3 +248,25 @@ def test_site_zscore_gives_equal_moments(data):
     for group in groups[1:]:
         np.testing.assert_allclose(group.mean(axis=0), groups[0].mean(axis=0), rtol=1e-12)
         np.testing.assert_allclose(group.std(axis=0), groups[0].std(axis=0), rtol=1e-12)
+
+
+def test_m_combat_takes_the_largest_site():
+    data = cohort(np.random.default_rng(1), n=(40, 30, 20))
+    Y = apply(fit(MComBat(), data), data)
+    np.testing.assert_array_equal(Y, apply(fit(ComBat(reference_site="a"), data), data))
+    np.testing.assert_array_equal(Y[data.site == "a"], data.X[data.site == "a"])
+
+
+@pytest.mark.parametrize(
+    "kind", [ComBat, CovBat, ComBatLS, MComBat, DistributedComBat], ids=lambda k: k.__name__
+)
+def test_float32_is_widened_and_nothing_else(kind):
+    """A table in float32 gives what the same numbers give in float64."""
+    data = cohort(np.random.default_rng(7), n=(30, 12, 21))
+    X = data.X.astype(np.float32)
+    site, columns = data.site.tolist(), data.covariates
+    single = kind().fit_transform(X, site=site, covariates=columns)
+    assert single.dtype == np.float64
+    np.testing.assert_array_equal(
+        single, kind().fit_transform(X.astype(np.float64), site=site, covariates=columns)
+    )

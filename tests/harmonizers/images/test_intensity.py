@@ -1,4 +1,4 @@
-"""Intensity methods and controls, against intensity-normalization 2.2.4 and closed forms."""
+"""Intensity methods and controls against closed forms; beside other packages: ../test_agreement.py."""
 
 import nibabel as nib
 import numpy as np
@@ -7,8 +7,6 @@ from scipy.stats import gaussian_kde
 
 from mrsim.harmonizers import GaussianBlur, Identity, ImageInputError, Nyul, WhiteStripe, ZScore
 from mrsim.harmonizers.images.density import kernel_density, tissue_mode
-
-from ..references import HARMREF, needs_harmref
 
 SHAPE = (19, 24, 21)
 
@@ -24,29 +22,6 @@ def head():
     tissue = rng.choice(4, SHAPE, p=[0.4, 0.1, 0.3, 0.2])
     data = np.array([0.0, 300.0, 600.0, 900.0])[tissue] + 20.0 * rng.standard_normal(SHAPE) * (tissue > 0)
     return data, tissue > 0
-
-
-@needs_harmref
-@pytest.mark.parametrize(
-    ("key", "method"), [("zscore", ZScore()), ("whitestripe", WhiteStripe()), ("nyul", Nyul())]
-)
-def test_equals_reference(key, method):
-    """Float32 output, so 6e-8 relative is the best possible; 1e-6 is asked."""
-    with np.load(HARMREF / "volumes.npz") as volumes:
-        images = [image(v) for v in volumes["vols"]]
-        masks = [image(m.astype(np.uint8)) for m in volumes["masks"]]
-    method.fit(images, masks=masks, site=list("aabbb"))
-    with np.load(HARMREF / "img" / "intnorm_v2.2.4.npz") as reference:
-        expected = reference[key]
-        if key == "nyul":
-            np.testing.assert_allclose(method.standard_scale_, reference["nyul_standard_scale"], rtol=1e-13)
-            np.testing.assert_array_equal(method.percentiles_, reference["nyul_percentiles"])
-    worst = 0.0
-    for given, mask, wanted in zip(images, masks, expected, strict=True):
-        ours = np.asanyarray(method.transform(given, site="a", mask=mask).dataobj)
-        worst = max(worst, float(np.max(np.abs(ours - wanted) / np.abs(wanted))))
-    print(f"\n{key:12s} against intensity-normalization 2.2.4: max relative d = {worst:.1e}")
-    assert worst < 1e-6
 
 
 def test_zscore_moments(head):
