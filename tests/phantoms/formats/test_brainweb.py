@@ -141,5 +141,8 @@ def test_bad_volumes_are_refused(tmp_path):
 
 def test_values_are_marked_as_not_verified():
     assert not any(brainweb_tissues().at(n, 1.5).verified for n in brainweb_tissues().names)
-    csf = brainweb_tissues().at("csf", 1.5)
+    csf, skin = (brainweb_tissues().at(n, 1.5) for n in ("csf", "skin"))
     assert csf.t2_star == pytest.approx(0.058)
+    # BrainWeb's skin is a placeholder equal to fluid, and its T1 far below those of today.
+    assert (skin.t1, skin.t2, skin.pd) == (csf.t1, csf.t2, csf.pd)
+    assert [brainweb_tissues().at(n, 1.5).t1 for n in ("gm", "wm")] == pytest.approx([0.833, 0.5])

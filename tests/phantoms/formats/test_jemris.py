@@ -2,7 +2,14 @@ import h5py
 import numpy as np
 import pytest
 
-from phantoms import PhantomFileError, PointCloud, RigidMotion, read_jemris, read_phantom_file
+from phantoms import (
+    PhantomFileError,
+    PointCloud,
+    RigidMotion,
+    phantom_from_cloud,
+    read_jemris,
+    read_phantom_file,
+)
 
 from ..samples import JEMRIS, KOMA, needs
 
@@ -77,6 +84,23 @@ def test_pools_of_a_voxel_overlap_and_are_one_spin(tmp_path):
     assert np.array_equal(
         single.position, read_jemris(write_sample(tmp_path / "c.h5", data[..., 0, :])).position
     )
+
+
+def test_a_brain_keeps_its_sets_of_values(tmp_path):
+    """The five sets of JEMRIS's own brain, (M0, T1, T2) in ms, as rates in the file."""
+    sets = {(0.77, 500, 70), (0.86, 833, 83), (1.0, 350, 70), (1.0, 900, 47), (1.0, 2569, 329)}
+    data = np.zeros((2, 3, 6, 5))
+    rows = np.array(sorted(sets))
+    data[..., 0] = np.resize([*rows[:, 0], 0.0], (2, 3, 6))
+    data[..., 1:3] = 1 / np.resize([*rows[:, 1:], (np.inf, np.inf)], (2, 3, 6, 2))
+    data[..., 3] = 1.5 * data[..., 2]
+    c = read_jemris(write_sample(tmp_path / "a.h5", data))
+    assert c.size == 30
+    found = {(m, round(1e3 * a, 9), round(1e3 * b, 9)) for m, a, b in zip(c.m0, c.t1, c.t2, strict=True)}
+    assert found == sets
+    p = phantom_from_cloud(c)
+    assert len(p.tissues) == 5
+    assert p.volumes()[p.tissues[0]] == pytest.approx(6 * p.voxel_volume)
 
 
 def edited(tmp_path, change):
