@@ -92,6 +92,7 @@ class Phantom:
         self._check_grid()
         self._check_fractions()
         self._check_diffusion()
+        self._check_transform()
         for name in ("truth", "provenance"):
             try:
                 json.dumps(getattr(self, name), allow_nan=False)
@@ -165,6 +166,15 @@ class Phantom:
             raise PhantomError(f"diffusion must be a DiffusionModel or None; got {type(model).__name__}.")
         if unknown := set(model.tissues) - set(self.tissues):
             raise PhantomError(f"diffusion must name tissues of the phantom; got {sorted(unknown)}.")
+
+    def _check_transform(self) -> None:
+        transform: object = self.transform
+        if transform is None:
+            return
+        from .cohorts.diffeomorphism import Diffeomorphism
+
+        if not isinstance(transform, Diffeomorphism):
+            raise PhantomError(f"transform must be a Diffeomorphism or None; got {type(transform).__name__}.")
 
     @property
     def shape(self) -> tuple[int, int, int]:

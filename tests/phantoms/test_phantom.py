@@ -44,6 +44,7 @@ def test_properties_follow_the_order_and_the_scale():
         ({"labels": np.zeros((3, 4, 5), np.int32)}, "labels must be int16"),
         ({"scale": {"csf": {"t1": 1.0}}}, "must name tissues of the phantom"),
         ({"scale": {"wm": {"t9": 1.0}}}, "must map one of"),
+        ({"transform": np.eye(4)}, "transform must be a Diffeomorphism or None; got ndarray"),
         ({"truth": {"x": object()}}, "plain JSON"),
         ({"truth": {"x": float("nan")}}, "plain JSON"),
     ],
