@@ -195,7 +195,7 @@ def _diagnoses(card: Card, volumes: _Volumes) -> None:
 def _diagnosis(card: Card, volumes: _Volumes, row: Mapping[str, Any]) -> None:
     """Add one region's effect: its error everywhere, its ratio to the true one where one is planted."""
     name, diagnosis, people = str(row["feature"]), str(row["diagnosis"]), int(row["n"])
-    planted = card.judged.planted_log(name, diagnosis)
+    planted, planted_d = card.judged.planted_effect(name, diagnosis)
     place = f"{_short(name)}_{diagnosis}"
     error, *limits = (100.0 * math.expm1(float(row[k])) for k in ("error", "error_low", "error_high"))
     card.add(f"diagnosis_effect_error:{place}", error, volumes.place, people, *limits)
@@ -210,6 +210,7 @@ def _diagnosis(card: Card, volumes: _Volumes, row: Mapping[str, Any]) -> None:
             "diagnosis": diagnosis,
             "contrast": volumes.contrast,
             "planted": planted,
+            "planted_d": planted_d,
             "truth": float(row["true"]),
             "recovered": float(row["recovered"]),
             "recovered_low": float(row["true"]) + float(row["error_low"]),

@@ -131,13 +131,14 @@ class Judged:
         parts = [r for r in MEASURED_VOLUMES[name] if r in self.planted] or list(self.planted)
         return any(slope != 0 for r in parts for slope in self.planted[r]["age_log_per_year"])
 
-    def planted_log(self, name: str, diagnosis: str) -> float | None:
-        """Return the planted log ratio of a diagnosis in a measured volume; None where its parts differ."""
-        parts = {
-            self.planted[r]["diagnosis_log"][diagnosis] if r in self.planted else None
-            for r in MEASURED_VOLUMES[name]
-        }
-        return parts.pop() if len(parts) == 1 else None
+    def planted_effect(self, name: str, diagnosis: str) -> tuple[float | None, float | None]:
+        """Return log ratio and Cohen's d of a diagnosis in a measured volume; None where its parts differ."""
+        parts = [self.planted.get(region, {}) for region in MEASURED_VOLUMES[name]]
+        found = (
+            {part.get(key, {}).get(diagnosis) for part in parts} for key in ("diagnosis_log", "diagnosis_d")
+        )
+        log, d = (values.pop() if len(values) == 1 else None for values in found)
+        return log, d
 
 
 def _tables(ctx: StageContext) -> dict[ScanKey, dict[str, float]]:

@@ -23,11 +23,12 @@ def rows(method):
     found = math.log(FOUND[method])
     return [
         zero | {
-            "feature": "volume:hippocampus", "planted": math.log(0.77), "truth": true, "recovered": found,
+            "feature": "volume:hippocampus", "planted": math.log(0.77), "planted_d": -4.2,
+            "truth": true, "recovered": found,
             "recovered_low": found - 0.1, "recovered_high": found + 0.1, "ratio": found / true,
         },
         zero | {
-            "feature": "volume:cerebellum", "planted": 0.0, "truth": 0.0, "recovered": 0.05,
+            "feature": "volume:cerebellum", "planted": 0.0, "planted_d": 0.0, "truth": 0.0, "recovered": 0.05,
             "recovered_low": None, "recovered_high": None, "ratio": None,
         },
     ]  # fmt: skip

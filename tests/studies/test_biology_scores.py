@@ -81,6 +81,8 @@ def test_a_biased_scanner_with_the_patients_moves_the_effect():
     assert "diagnosis_effect_ratio:brainstem_ad" not in found
     (row,) = [r for r in card.details["diagnosis"] if r["feature"] == "volume:hippocampus"]
     assert row["planted"] == pytest.approx(np.log(0.77))
+    # In units of 0.07, the spread of people, cut at two standard deviations.
+    assert row["planted_d"] == pytest.approx(np.log(0.77) / (0.07 * 0.8796), rel=1e-3)
     balanced = card_of(judged({"kind": "balanced"}, 1.08, subjects=400, diagnoses=AD))
     biology_scores(balanced, "T1w")
     assert values(balanced)["diagnosis_effect_error:hippocampus_ad"] == pytest.approx(0.0, abs=1.4)

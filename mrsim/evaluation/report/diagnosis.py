@@ -21,11 +21,14 @@ _WORDS = {"ad": "Alzheimer's disease", "mci": "mild cognitive impairment", "wml"
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """Patients against controls in one region, as differences in per cent; limits may be nan."""
+    """Patients against controls in one region, as differences in per cent; limits may be nan.
+
+    `planted_d` is the planted effect in standard deviations (Cohen's d).
+    """
 
     feature: str
     diagnosis: str
-    planted: float
+    planted_d: float
     truth: float
     found: float
     low: float
@@ -40,12 +43,12 @@ def effects(data: ReportData, method: str, contrast: str) -> dict[tuple[str, str
 
 
 def _effect(row: Mapping[str, Any]) -> Effect:
-    keys = ("planted", "truth", "recovered", "recovered_low", "recovered_high")
-    planted, truth, found, low, high = (100.0 * math.expm1(number(row.get(key))) for key in keys)
+    keys = ("truth", "recovered", "recovered_low", "recovered_high")
+    truth, found, low, high = (100.0 * math.expm1(number(row.get(key))) for key in keys)
     return Effect(
         feature=str(row.get("feature", "")),
         diagnosis=str(row.get("diagnosis", "")),
-        planted=planted,
+        planted_d=number(row.get("planted_d")),
         truth=truth,
         found=found,
         low=low,
@@ -90,14 +93,14 @@ def _panel(
 
 
 def diagnosis_sentences(data: ReportData, contrasts: Sequence[str]) -> list[Markup]:
-    """Tell, per diagnosis, what every method finds in the region that it changes most (first contrast)."""
+    """Tell, per diagnosis, what every method finds where it stands out most among people (first contrast)."""
     told = []
     for contrast in contrasts[:1]:
         raw = effects(data, RAW, contrast)
         for diagnosis in sorted({d for d, _ in raw}):
-            planted = [e for e in raw.values() if e.diagnosis == diagnosis and abs(e.planted) > 0.0]
+            planted = [e for e in raw.values() if e.diagnosis == diagnosis and abs(e.planted_d) > 0.0]
             if planted:
-                most = max(planted, key=lambda e: abs(math.log1p(e.planted / 100.0)))
+                most = max(planted, key=lambda e: abs(e.planted_d))
                 told.append(_sentence(data, contrast, most))
     return told
 
