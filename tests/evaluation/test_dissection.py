@@ -1,5 +1,7 @@
 """Constructed cases whose answer is known before the code runs."""
 
+import pkgutil
+
 import numpy as np
 import pytest
 
@@ -264,3 +266,8 @@ def test_weights_make_units_irrelevant(crossed):
         weights = ev.feature_weights(data["truth"], data["subject"])
         answers.append(split(data, 0.5 * data["raw"]).pooled(weights=weights))
     assert answers[0] == pytest.approx(answers[1])
+
+
+def test_no_module_hides_a_public_name():
+    """A module of a function's name would take its place as soon as something imports that module."""
+    assert not {module.name for module in pkgutil.iter_modules(ev.__path__)} & set(ev.__all__)
