@@ -8,6 +8,8 @@ import typer
 
 from .options import Debug
 
+_SHOWN_FEATURES = 8
+
 
 def _parse_params(pairs: list[str]) -> dict[str, Any]:
     """Read ``key=value``; values are JSON where they are, else text."""
@@ -172,7 +174,13 @@ def harmonize(
         )
     else:
         raise InputError.single(file=str(source), cause="no such file or folder", remedy="Give --in.")
-    print(f"wrote {out}: " + ", ".join(f"{count} {name}" for name, count in made.items()))
+    names = made.get("features", [])
+    counts = {name: len(count) if isinstance(count, list) else count for name, count in made.items()}
+    print(f"wrote {out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    if names:
+        # A subject's number or an age that was not named as a covariate would be among them.
+        more = f" and {len(names) - _SHOWN_FEATURES} more" if len(names) > _SHOWN_FEATURES else ""
+        print(f"harmonized: {', '.join(names[:_SHOWN_FEATURES])}{more}")
 
 
 def _harmonize_folder(

@@ -139,8 +139,8 @@ def feature_blocks(n_samples: int, n_features: int) -> list[slice]:
     return [slice(a, min(a + size, n_features)) for a in range(0, n_features, size)]
 
 
-def name_features(selected: NDArray[np.bool_], limit: int = 8) -> str:
-    """Return the column numbers of selected features for a message, at most `limit` of them."""
+def name_features(selected: NDArray[np.bool_], limit: int = 8, names: NDArray[np.str_] | None = None) -> str:
+    """Return selected features for a message, by column number or by name, at most `limit` of them."""
     numbers = np.flatnonzero(selected)
     more = f" and {numbers.size - limit} more" if numbers.size > limit else ""
-    return ", ".join(str(i) for i in numbers[:limit]) + more
+    return ", ".join(str(i) if names is None else f"'{names[i]}'" for i in numbers[:limit]) + more

@@ -26,7 +26,7 @@ def harmonize_images(
     """Harmonize the images of one contrast, or the diffusion scans, of a BIDS dataset.
 
     Images are read one at a time, twice; only what the method learns stays in memory. A method that knows
-    contrasts is told this one. Diffusion scans need ``.bval`` and ``.bvec`` files beside them.
+    contrasts is told this one. Diffusion scans need ``.bval`` and ``.bvec`` files, beside them or inherited.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def harmonize_images(
     paths = _images(source, suffix)
     sites = site_labels(source, paths, site_column)
     inside = [None if masks is None else _mask_of(path, source, masks, suffix) for path in paths]
-    weighted = [_gradient_files(path) for path in paths] if diffusion else []
+    weighted = [_gradient_files(path, source) for path in paths] if diffusion else []
     more: dict[str, Any] = {"gradients": (read_gradients(*files) for files in weighted)} if diffusion else {}
     estimator.fit(
         (nib.load(path) for path in paths),
@@ -130,7 +130,7 @@ def harmonize_by_program(
 
 def entities(path: Path) -> dict[str, str]:
     """Return the BIDS entities of a file name."""
-    return dict(part.split("-", 1) for part in path.name.split("_") if "-" in part)
+    return dict(part.split("-", 1) for part in path.name.partition(".")[0].split("_") if "-" in part)
 
 
 def site_labels(source: Path, paths: Sequence[Path], column: str) -> list[str]:
@@ -184,12 +184,37 @@ def _mask_of(path: Path, source: Path, masks: Path, suffix: str) -> Path:
     return found[0]
 
 
-def _gradient_files(path: Path) -> tuple[Path, Path]:
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    files = path.with_name(f"{stem}.bval"), path.with_name(f"{stem}.bvec")
-    for file in files:
-        if not file.is_file():
+def _gradient_files(path: Path, source: Path) -> tuple[Path, Path]:
+    """Return the .bval and .bvec that apply to a scan."""
+    return _inherited(path, source, ".bval"), _inherited(path, source, ".bvec")
+
+
+def _inherited(path: Path, source: Path, ending: str) -> Path:
+    """Return the file with this ending that BIDS' inheritance principle gives a scan.
+
+    From the scan's folder up to the root of the dataset, the first folder with files of the same suffix whose
+    entities are all among the scan's decides, and must hold only one, or one with the most entities.
+    """
+    own, suffix = entities(path), path.name.partition(".")[0].rpartition("_")[2]
+    folders = [path.parent, *path.parent.parents]
+    for folder in folders[: folders.index(source) + 1]:
+        found = [
+            file
+            for file in sorted(folder.glob(f"*{suffix}{ending}"))
+            if file.stem.rpartition("_")[2] == suffix and entities(file).items() <= own.items()
+        ]
+        most = max((len(entities(file)) for file in found), default=0)
+        closest = [file for file in found if len(entities(file)) == most]
+        if len(closest) > 1:
             raise InputError.single(
-                file=str(file), cause="no such file", remedy="Diffusion scans need .bval and .bvec beside."
+                file=str(closest[1]),
+                cause=f"applies to {path.name} as much as {closest[0].name} does",
+                remedy="BIDS allows one per folder: remove one, or add an entity to its name.",
             )
-    return files
+        if closest:
+            return closest[0]
+    raise InputError.single(
+        file=str(path.with_name(path.name.partition(".")[0] + ending)),
+        cause="no such file, nor one above it that applies",
+        remedy=f"Diffusion scans need a {ending} beside them or, inherited, higher up in the dataset.",
+    )

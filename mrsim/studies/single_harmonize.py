@@ -4,21 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .problems import InputError, did_you_mean
+from .problems import InputError, Problem, did_you_mean
 from .single import finished_whole, need_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _TABLES = {".csv": ",", ".tsv": "\t"}
+# Problems of a table that are told at once.
+_MOST_PROBLEMS = 8
 
 
 def read_table(path: Path, *, text: bool = False) -> "pd.DataFrame":
     """Read a CSV or TSV table; with `text`, every cell as it is written ("01" stays "01")."""
     import pandas as pd
 
-    if path.suffix not in _TABLES:
-        raise InputError.single(file=str(path), cause="tables are .csv or .tsv files")
+    _need_table_name(path)
     need_file(path, "a table (.csv, .tsv)")
     try:
         if text:
@@ -39,6 +40,8 @@ def harmonize_table(
     params: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Harmonize a table of features: every numeric column but site, covariates and those to keep.
+
+    Cells without a value, and words in a column of numbers, are refused with their lines.
 
     Parameters
     ----------
@@ -64,6 +67,9 @@ def harmonize_table(
             cause="is for images; this is a table",
             remedy="`mrsim list harmonizers` tells the kinds.",
         )
+    _need_table_name(out)
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError.single(file=str(out), cause="is the table itself", remedy="Give another --out.")
     table = read_table(source)
     for column in (site_column, *covariates, *keep):
         if column not in table.columns:
@@ -73,18 +79,73 @@ def harmonize_table(
                 cause="no such column",
                 remedy=did_you_mean(column, list(table.columns)),
             )
-    others = {site_column, *covariates, *keep}
+    # All but the features goes from file to file as it is written.
+    made = read_table(source, text=True)
+    features = _features(source, table, {site_column, *covariates, *keep})
+    _need_values(source, table, [site_column, *covariates, *features])
+    sites = made[site_column].tolist()
+    if estimator.declared().needs_site_labels and len(set(sites)) == 1:
+        raise InputError.single(
+            file=str(source),
+            place=site_column,
+            cause=f"every row is of site {sites[0]!r}, so there is nothing to harmonize",
+            remedy="Check --site-column.",
+        )
+    biology = table[list(covariates)] if covariates else None
+    try:
+        made[features] = estimator.fit_transform(table[features], site=sites, covariates=biology)
+    except ValueError as error:
+        raise InputError.single(file=str(source), cause=str(error)) from error
+    with finished_whole(out) as temporary:
+        made.to_csv(temporary, sep=_TABLES[out.suffix], index=False)
+    return {"features": features, "rows": len(made), "sites": len(set(sites))}
+
+
+def _need_table_name(path: Path) -> None:
+    if path.suffix not in _TABLES:
+        raise InputError.single(file=str(path), cause="tables are .csv or .tsv files")
+
+
+def _features(source: Path, table: "pd.DataFrame", others: set[str]) -> list[str]:
+    """Return the numeric columns besides `others`; a column of numbers with words in it is refused."""
+    import pandas as pd
+
+    problems = []
+    for name in table.columns.difference(list(others), sort=False):
+        if pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        words = pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()
+        if words.sum() < len(table) / 2:
+            row = int(words.to_numpy().argmax())
+            problems.append(
+                Problem(
+                    file=str(source),
+                    place=f"line {row + 2}, column {name!r}",
+                    cause=f"holds {table[name].iloc[row]!r} among numbers",
+                    remedy="Correct it, or name the column in --keep.",
+                )
+            )
+    if problems:
+        raise InputError(problems[:_MOST_PROBLEMS])
     features = [name for name in table.select_dtypes("number").columns if name not in others]
     if not features:
         raise InputError.single(file=str(source), cause="has no numeric columns besides site and covariates")
-    biology = table[list(covariates)] if covariates else None
-    # All but the features goes from file to file as it is written.
-    made = read_table(source, text=True)
-    sites = made[site_column].tolist()
-    made[features] = estimator.fit_transform(table[features], site=sites, covariates=biology)
-    with finished_whole(out) as temporary:
-        made.to_csv(temporary, sep=_TABLES.get(out.suffix, ","), index=False)
-    return {"features": len(features), "rows": len(made), "sites": len(set(sites))}
+    return features
+
+
+def _need_values(source: Path, table: "pd.DataFrame", columns: Sequence[str]) -> None:
+    empty = [
+        Problem(
+            file=str(source),
+            place=f"line {row + 2}, column {name!r}",
+            cause="holds no value",
+            remedy="Fill it in, or leave the row or the column out.",
+        )
+        for name in columns
+        for row in table[name].isna().to_numpy().nonzero()[0]
+    ]
+    if empty:
+        raise InputError(empty[:_MOST_PROBLEMS])
 
 
 def evaluate_images(

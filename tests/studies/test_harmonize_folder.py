@@ -103,8 +103,29 @@ def test_diffusion_scans(tmp_path):
     (root / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.bvec").unlink()
     told = call("rish", "--in", root, "--out", tmp_path / "x")
     assert told.exit_code == 2
-    assert "need .bval and .bvec" in told.output
+    assert "need a .bvec beside them or, inherited," in told.output
     assert not (tmp_path / "x").exists()
+
+
+def test_gradients_are_inherited(tmp_path):
+    """The closest file whose entities the scan has: in its folder, its session's, the subject's, the root."""
+    from mrsim.studies.harmonize_folder import _gradient_files
+
+    folder = tmp_path / "sub-01" / "ses-a" / "dwi"
+    folder.mkdir(parents=True)
+    scan = folder / "sub-01_ses-a_run-2_dwi.nii.gz"
+    for name in ("dwi.bval", "dwi.bvec", "sub-02_dwi.bval", "T1w.bval", "sub-01/sub-01_dwi.bvec"):
+        (tmp_path / name).touch()
+    assert _gradient_files(scan, tmp_path) == (
+        tmp_path / "dwi.bval",
+        tmp_path / "sub-01" / "sub-01_dwi.bvec",
+    )
+    for name in ("sub-01_ses-a_dwi.bval", "sub-01_ses-a_run-1_dwi.bval", "sub-01_ses-a_run-2_dwi.bval"):
+        (folder / name).touch()
+    assert _gradient_files(scan, tmp_path)[0].name == "sub-01_ses-a_run-2_dwi.bval"
+    (folder / "run-2_ses-a_sub-01_dwi.bval").touch()
+    with pytest.raises(ValueError, match=r"applies to sub-01_ses-a_run-2_dwi.nii.gz as much as"):
+        _gradient_files(scan, tmp_path)
 
 
 def test_program_of_others(dataset, tmp_path):

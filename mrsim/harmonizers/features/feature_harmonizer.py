@@ -65,10 +65,10 @@ class FeatureHarmonizer(Harmonizer):
         _same_rows(table, sites)
         encoder = CovariateEncoder.learn(covariates, n_samples=len(table), labels=self._labels())
         self._forget()
-        self._learn(table, sites, encoder.encode(covariates, n_samples=len(table)), encoder.columns)
-        self.n_features_in_ = table.shape[1]
         if (names := feature_names(X)) is not None:
             self.feature_names_in_ = names
+        self._learn(table, sites, encoder.encode(covariates, n_samples=len(table)), encoder.columns)
+        self.n_features_in_ = table.shape[1]
         self.covariate_levels_ = dict(encoder.levels)
         self.sites_ = np.unique(sites)
         return self

@@ -105,7 +105,7 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
             where = "after site and covariates" if self.mean_only else "inside every site"
             raise ValueError(
                 f"X must hold features that vary {where}; got no variance in column "
-                f"{name_features(~self.varying_)}. "
+                f"{name_features(~self.varying_, names=getattr(self, 'feature_names_in_', None))}. "
                 "Drop those columns, or set constant_features='keep' to hand them through unchanged."
             )
         self.gamma_star_, self.delta_star_ = np.zeros(gamma_hat.shape), np.ones(gamma_hat.shape)
