@@ -211,3 +211,11 @@ def test_planted_effects_are_stored_with_the_truth():
     assert np.allclose(dataset.params["planted"]["patient_share"], [0.2, 0.8])
     assert dataset.params["known"] == ["diagnosis", "site"]
     assert dataset.params["sites"] == {f"0{k}": "ab"[(k - 1) % 2] for k in range(1, 7)}
+
+
+def test_lesions_belong_to_the_white_matter_of_the_analysis():
+    """Else every lesion would be a hole in the brain mask that segmentation is given."""
+    from mrsim.studies.stage_scan import TISSUES
+    from phantoms.cohorts.lesions import HOST, TISSUE
+
+    assert {HOST, TISSUE} <= set(TISSUES["wm"])
