@@ -14,6 +14,7 @@ from ..base import Capabilities
 from ..regression import MeanFit, feature_blocks, name_features
 from ..site_groups import SiteGroups, adjust, site_moments, varies_inside_sites
 from ..tables import read_block
+from ..threads import one_blas_thread
 from . import empirical_bayes as eb
 from .feature_harmonizer import FeatureHarmonizer
 
@@ -124,9 +125,10 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
         self.coefficients_ = np.empty((design.shape[1], p))
         for block in feature_blocks(*X.shape):
             Y = read_block(X, block)
-            fit = model.fit(Y, block)
+            with one_blas_thread():
+                fit = model.fit(Y, block)
+                by_site = groups.sums(fit.residual**2)
             mean = weights @ fit.intercepts
-            by_site = groups.sums(fit.residual**2)
             pooled = np.sqrt(by_site[chosen].sum(axis=0) / groups.counts[chosen].sum())
             scale = pooled if fit.scale is None else fit.scale
             varying = scale > _NO_SPREAD * np.sqrt(np.einsum("ij,ij->j", Y, Y) / len(Y))
@@ -184,7 +186,8 @@ class LocationScaleHarmonizer(FeatureHarmonizer):
         untouched = ~self.varying_
         for block in feature_blocks(*X.shape):
             Y = read_block(X, block)
-            mean = design @ self.coefficients_[:, block]
+            with one_blas_thread():
+                mean = design @ self.coefficients_[:, block]
             mean += self.grand_mean_[block]
             spread, effect = self._spread(design, block), gamma[:, block]
             shift = (spread * effect)[index] if spread.ndim == 1 else spread * effect[index]
