@@ -107,15 +107,8 @@ class Rish(_RishHarmonizer):
 
     Parameters
     ----------
-    reference_site
-        Site that the others are brought to; the mean over the sites if None.
-    sh_order
-        Highest (even) degree; (L + 1)(L + 2) / 2 directions are needed.
-    smoothing
-        Weight of the Laplace-Beltrami penalty.
-    keep_residual
-        Keep what the harmonics do not describe (so that equal sites stay as they are), or return the
-        smooth signal alone.
+    reference_site, sh_order, smoothing, keep_residual
+        See :class:`LinearRish`.
 
     References
     ----------
