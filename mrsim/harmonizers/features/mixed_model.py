@@ -83,6 +83,13 @@ class RandomIntercept:
         site, covariates = fixed.T[: self.n_sites], fixed.T[self.n_sites :]
         return MeanFit(site, np.vstack([covariates, effects]), left, scale=sigma)
 
+    def variances(self, Y: Table) -> tuple[Table, Table]:
+        """Return the subjects' and the residual variance per feature, both (p,)."""
+        theta = self.ratio(Y)
+        deviance = self._solve(theta, *self._sums(Y))[1]
+        residual = deviance / (len(Y) - self.design.shape[1])
+        return theta * residual, residual
+
     def ratio(self, Y: Table) -> Table:
         """Return theta, the subject variance over the residual variance, per feature."""
         sums = self._sums(Y)

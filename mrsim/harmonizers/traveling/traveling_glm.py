@@ -37,7 +37,8 @@ class TravelingSubjectGLM(FeatureHarmonizer):
         Column of `covariates` with the subject's label.
     participants
         "fixed": p as above; "random": p and every cohort subject normal (TS-GLMM), by restricted maximum
-        likelihood, which uses incomplete travels more efficiently.
+        likelihood, which uses incomplete travels more efficiently and learns ``subject_variance_`` and
+        ``residual_variance_``.
     ridge
         Penalty on the sums of m^2, s^2 and p^2, in units of one sample; 0: least squares. For "fixed".
 
@@ -105,8 +106,10 @@ class TravelingSubjectGLM(FeatureHarmonizer):
         labels = [f"cohort of {groups.labels[i]}" for i in sampled]
         model = RandomIntercept.prepare(groups, np.hstack([covariates, own]), names + labels, travels.subject)
         k = covariates.shape[1]
+        self.subject_variance_, self.residual_variance_ = np.empty(X.shape[1]), np.empty(X.shape[1])
         for block in feature_blocks(*X.shape):
             fit = model.fit(X[:, block])
+            self.subject_variance_[block], self.residual_variance_[block] = model.variances(X[:, block])
             self.measurement_bias_[:, block] = fit.intercepts - fit.intercepts.mean(axis=0)
             sampling = fit.coefficients[k : k + sampled.size]
             if sampled.size:
