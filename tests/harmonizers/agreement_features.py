@@ -256,6 +256,9 @@ def stored() -> Iterator[Row]:
     for k in (1, 3, 14):
         compared = on_variants(CovBat(n_components=k), f"covbat_components{k}", *DESIGNS["all"])
         yield f"CovBat, {k} PCs", "sva and prcomp, variants", 1e-8, compared
+    method = CovBat(n_components=5, reference_site="east")
+    compared = on_variants(method, "covbat_east", *DESIGNS["all"])
+    yield "CovBat, 5 PCs, reference site", "sva and prcomp, variants", 1e-8, compared
     plates = {"basis": "thin_plate", **UNSHRUNK}
     yield (
         "ComBat-GAM, GCV",

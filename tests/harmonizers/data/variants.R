@@ -86,25 +86,28 @@ keep(around(mixed(y ~ age + dose + age.dose + group + SITE + (1 | subject))), "l
 keep(shifted(y ~ age + dose + group + SITE + (1 | subject)), "mixed_residual")
 
 # CovBat: sva's ComBat, then sites' means and variances of the leading component scores (stats::prcomp) ----
-covbat <- function(chosen, design = designs$all) {
-  first <- t(suppressMessages(ComBat(t(Y), site, mod = design)))
+covbat <- function(chosen, ref = NULL, design = designs$all) {
+  first <- t(suppressMessages(ComBat(t(Y), site, mod = design, ref.batch = ref)))
+  weights <- if (is.null(ref)) share else as.numeric(sites == ref)
   mean.model <- lm(Y ~ site + design)
-  at <- matrix(rep(share %*% rbind(0, coef(mean.model)[2:3, ]), each = n), n)
+  at <- matrix(rep(weights %*% rbind(0, coef(mean.model)[2:3, ]), each = n), n)
   target <- model.matrix(mean.model)[, -(2:3)] %*% coef(mean.model)[-(2:3), ] + at
   parts <- prcomp(first - target, center = TRUE, scale. = TRUE)
   k <- chosen(cumsum(parts$sdev^2) / sum(parts$sdev^2))
   s <- parts$x[, 1:k, drop = FALSE]
   hat <- fitted(lm(s ~ site)); dim(hat) <- dim(s)
-  grand <- matrix(colMeans(s), n, k, byrow = TRUE)
-  sd <- matrix(sqrt(colMeans((s - hat)^2)), n, k, byrow = TRUE)
+  used <- if (is.null(ref)) rep(TRUE, n) else site == ref
+  grand <- matrix(colMeans(s[used, , drop = FALSE]), n, k, byrow = TRUE)
+  sd <- matrix(sqrt(colMeans((s - hat)[used, , drop = FALSE]^2)), n, k, byrow = TRUE)
   z <- (s - grand) / sd
-  for (i in sites) z[site == i, ] <- scale(z[site == i, ])
+  for (i in setdiff(sites, ref)) z[site == i, ] <- scale(z[site == i, ])
   moved <- parts$x; moved[, 1:k] <- z * sd + grand
   back <- moved %*% t(parts$rotation)
   sweep(sweep(back, 2, parts$scale, "*"), 2, parts$center, "+") + target
 }
 for (part in c(50, 80, 99)) keep(covbat(function(cumulative) which(cumulative > part / 100)[1]), paste0("covbat_explained", part))
 for (k in c(1, 3, 14)) keep(covbat(function(cumulative) k), paste0("covbat_components", k))
+keep(covbat(function(cumulative) 5, ref = "east"), "covbat_east")
 
 # A site that the fit has not seen (as ComBatFamily's predict): the stored mean model, its own shift and scale,
 # shrunk with sva's own functions
