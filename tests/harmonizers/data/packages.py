@@ -1,7 +1,7 @@
 """Reference outputs of Python packages; writes packages.npz. No dependency: runs in an environment apart.
 
 ``python packages.py HARMREF VARIANTS packages.npz``, with numpy 1.26.4, statsmodels 0.15.0, intensity-
-normalization 2.2.4, scikit-fuzzy 0.5.0, pymedio 0.2.15, scikit-image 0.26.0, dipy 1.12.1. HARMREF holds
+normalization 2.2.4, scikit-fuzzy 0.5.0, pymedio 0.2.14, scikit-image 0.26.0, dipy 1.12.1. HARMREF holds
 volumes.npz, VARIANTS the tables of make_variants.py.
 """
 
