@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from mrsim.studies.ledger import Ledger
+from mrsim.studies.volumes import load_volume
 
 from .study import SESSIONS, SUBJECTS, Run, mrsim
 
 # What is drawn anew for every visit.
 DRAWN = (
     "shim", "frequency", "transmit_calibration", "gradient_scale", "frequency_drift", "gain", "spikes",
-    "movement", "repositioning", "noise",
+    "motion", "repositioning", "noise",
 )  # fmt: skip
 TWINS = f"""
 [study]
@@ -83,10 +84,7 @@ def test_equal_scanners_without_noise_make_equal_images(tmp_path):
         folder = run.folder("recon", subject="01", session="right", **key)
         other = run.folder("recon", subject="01", session="left")
         assert (folder / "image.nii.gz").read_bytes() == (other / "image.nii.gz").read_bytes()
-    truth = Ledger(run.root)
     (cell,) = [c for c in run.plan if c.stage == "align" and c.key["session"] == "truth"]
-    from mrsim.studies.volumes import load_volume
-
-    target = load_volume(truth.folder(cell) / "image.nii.gz")[0]
+    target = load_volume(Ledger(run.root).folder(cell) / "image.nii.gz")[0]
     # The counterfactual is the same scan: with nothing drawn, it is the image itself.
     assert np.array_equal(first, target)
