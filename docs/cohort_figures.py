@@ -21,7 +21,7 @@ SHOWN = {
     "hippocampus": "hippocampus",
 }
 COLOURS = {"control": "#4878a8", "mci": "#d8a030", "ad": "#c04848"}
-BRAIN = (*(BRAIN_TISSUES - {"ventricular_csf"}), "wmh")
+BRAIN = tuple(BRAIN_TISSUES - {"ventricular_csf"})
 T1W = {"tr": 2.3, "ti": 0.9}
 
 

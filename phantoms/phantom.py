@@ -21,7 +21,7 @@ BRAIN_TISSUES = frozenset(
     {
         "gm", "wm", "cerebellar_gm", "cerebellar_wm", "thalamus", "caudate", "putamen", "pallidum",
         "hippocampus", "amygdala", "brainstem", "ventricular_csf", "accumbens", "red_nucleus",
-        "substantia_nigra", "dentate",
+        "substantia_nigra", "dentate", "wmh",
     }
 )  # fmt: skip
 CSF_TISSUES = frozenset({"csf", "ventricular_csf"})

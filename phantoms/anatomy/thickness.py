@@ -20,8 +20,8 @@ LONGEST = 8e-3
 """Lines are not followed beyond this on either side [m]."""
 STEP = 0.3
 """Step along a line, in voxels."""
-OUTER = ("csf", "ventricular_csf", "dura", "skull", "arterial_blood", "venous_blood")
-"""Tissues that do not bound grey matter from inside."""
+INNER = ("wm", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala")
+"""Tissues that bound grey matter from inside."""
 
 
 def cortical_thickness(phantom: Phantom, tissue: str = "gm") -> NDArray[np.float32]:
@@ -42,8 +42,7 @@ def cortical_thickness(phantom: Phantom, tissue: str = "gm") -> NDArray[np.float
     if np.ptp(size) > 1e-3 * size.min():
         raise PhantomError(f"thickness needs cubic voxels; got {phantom.voxel_size} m.")
     ribbon = phantom.fraction(tissue)
-    inner = [t for t in ("wm", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala")
-             if t in phantom.tissues]  # fmt: skip
+    inner = [t for t in INNER if t in phantom.tissues]
     return ribbon_thickness(ribbon, phantom.fraction(*inner), float(size[0]))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ..anatomy.head import intracranial_volume, region_labels, region_volumes
-from ..anatomy.thickness import cortical_thickness, mean_thickness
+from ..anatomy.thickness import INNER, mean_thickness, ribbon_thickness
 from ..phantom import Phantom, PhantomError
 from .deformation import exponential, jacobian, lowest_jacobian, random_velocity
 from .diffeomorphism import Diffeomorphism
@@ -32,8 +32,8 @@ CORRECTIONS = 4
 THICKNESS_EXPONENT = 0.39
 """Of the relative cortical volume in the relative thickness: what the deformation gives (measured at 1 mm
 on 20 subjects, 22 to 88 y, half of them patients; the rest of the volume goes into area)."""
-FINEST_RIBBON = 1.25e-3
-"""Largest voxel at which thickness is measured [m]."""
+RIBBON_VOXEL = 1.25e-3
+"""Voxel at which thickness is measured [m], whatever grid is asked for: one person has one thickness."""
 
 
 def make_subject(
@@ -149,17 +149,23 @@ def _phantom(subject: Subject, template: Template, warped: Warped, fit: VolumeFi
         labels=region_labels(warped.fractions, template.tissues, warped.left),
         truth=truth,
     )
-    truth["thickness"] = _thickness(made, template, scale)
+    truth["thickness"] = _thickness(truth["volumes_ml"]["cortical_gm"] * 1e-6, template, fit, scale)
     return made
 
 
-def _thickness(made: Phantom, template: Template, scale: float) -> dict[str, float | None]:
-    """Return mean cortical thickness: measured on fine maps, and relative to the template's by the volume."""
+def _thickness(volume: float, template: Template, fit: VolumeFit, scale: float) -> dict[str, float | None]:
+    """Return mean cortical thickness: measured, and relative to the template's by the cortical volume [m^3].
+
+    A head too coarse to resolve a cortex has no measured one.
+    """
     measured = None
-    if max(made.voxel_size) <= FINEST_RIBBON and np.ptp(made.voxel_size) < 1e-9:
-        measured = mean_thickness(cortical_thickness(made), made.fraction("gm")) * 1e3
-    volume = made.truth["volumes_ml"]["cortical_gm"] * 1e-6 / (template.volumes["cortical_gm"] * scale**3)
-    return {"measured_mm": measured, "expected_ratio": scale * volume**THICKNESS_EXPONENT}
+    if template.frame[1].max() <= RIBBON_VOXEL:
+        fine = warp(template, fit.inverse(), scale, np.full(3, RIBBON_VOXEL), 1)
+        part = dict(zip(template.tissues, fine.fractions, strict=True))
+        inner = np.asarray(sum(part[t] for t in INNER), np.float32)
+        measured = mean_thickness(ribbon_thickness(part["gm"], inner, RIBBON_VOXEL), part["gm"]) * 1e3
+    ratio = volume / (template.volumes["cortical_gm"] * scale**3)
+    return {"measured_mm": measured, "expected_ratio": scale * ratio**THICKNESS_EXPONENT}
 
 
 def _with_lesions(
