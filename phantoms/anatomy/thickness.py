@@ -72,7 +72,7 @@ def ribbon_thickness(
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _follow(
     ribbon: NDArray[np.float32], normal: NDArray[np.float32], longest: float, out: NDArray[np.float32]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from ..anatomy.head import intracranial_volume, region_labels, region_volumes
 from ..anatomy.thickness import INNER, mean_thickness, ribbon_thickness
 from ..phantom import Phantom, PhantomError
-from .deformation import exponential, jacobian, lowest_jacobian, random_velocity
+from .deformation import Field, exponential, jacobian, lowest_jacobian, random_velocity
 from .diffeomorphism import Diffeomorphism
 from .fibre_transport import subject_diffusion
 from .laws import LAWS
@@ -91,25 +92,36 @@ def _made(
     scale = (subject.icv / template.total) ** (1.0 / 3.0)
     fit = _fitted(subject, template, scale)
     back = fit.inverse()
-    sub = max(1, round(float(size.max() / template.frame[1].min() / scale)))
-    warped = warp(template, back, scale, size, sub)
-    made = _phantom(subject, template, warped, fit, scale)
-    made = _with_lesions(made, subject, template, fit, scale)
-    if subject.texture > 0:
-        texture = make_texture(
-            template, back, scale, made.affine, made.shape, subject.texture, subject.rng(4)
-        )
-        made = made.replace({"texture": texture})
-    if fibres:
-        lesion = TISSUE if TISSUE in made.tissues else ""
-        late = max(subject.age - 50.0, 0.0) * subject.tissue_age_effect
-        model = subject_diffusion(made, template, back, scale, late_years=late, lesion=lesion)
-        made = made.replace({"diffusion": model})
+    # Its kernels leave the interpreter free, so a second core measures while the first makes the maps.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        ribbon = beside.submit(_ribbon_thickness, template, back, scale)
+        sub = max(1, round(float(size.max() / template.frame[1].min() / scale)))
+        made = _phantom(subject, template, warp(template, back, scale, size, sub), fit, scale)
+        made = _with_lesions(made, subject, template, fit, scale)
+        made = _with_extras(made, subject, template, back, scale, fibres)
+        thickness = _thickness(made, template, scale, ribbon)
+    last: dict[str, Any] = {"truth": {**made.truth, "thickness": thickness}}
     if keep_transform:
         affine = np.diag([template.grid.spacing] * 3 + [1.0])
         affine[:3, 3] = template.grid.origin
-        made = made.replace({"transform": Diffeomorphism(velocity=fit.velocity, affine=affine, scale=scale)})
-    return made
+        last["transform"] = Diffeomorphism(velocity=fit.velocity, affine=affine, scale=scale)
+    return made.replace(last)
+
+
+def _with_extras(
+    made: Phantom, subject: Subject, template: Template, back: Field, scale: float, fibres: bool
+) -> Phantom:
+    """Lay on the texture, and carry the fibres along."""
+    extras: dict[str, Any] = {}
+    if subject.texture > 0:
+        extras["texture"] = make_texture(
+            template, back, scale, made.affine, made.shape, subject.texture, subject.rng(4)
+        )
+    if fibres:
+        lesion = TISSUE if TISSUE in made.tissues else ""
+        late = max(subject.age - 50.0, 0.0) * subject.tissue_age_effect
+        extras["diffusion"] = subject_diffusion(made, template, back, scale, late_years=late, lesion=lesion)
+    return made.replace(extras) if extras else made
 
 
 def _fitted(subject: Subject, template: Template, scale: float) -> VolumeFit:
@@ -149,23 +161,30 @@ def _phantom(subject: Subject, template: Template, warped: Warped, fit: VolumeFi
         labels=region_labels(warped.fractions, template.tissues, warped.left),
         truth=truth,
     )
-    truth["thickness"] = _thickness(truth["volumes_ml"]["cortical_gm"] * 1e-6, template, fit, scale)
     return made
 
 
-def _thickness(volume: float, template: Template, fit: VolumeFit, scale: float) -> dict[str, float | None]:
-    """Return mean cortical thickness: measured, and relative to the template's by the cortical volume [m^3].
+def _ribbon_thickness(template: Template, back: Field, scale: float) -> float | None:
+    """Return the mean cortical thickness [m]; a head too coarse to resolve a cortex has none."""
+    if template.frame[1].max() > RIBBON_VOXEL:
+        return None
+    cortex = template.regions["cortical_gm"] > 0
+    fine = warp(template, back, scale, np.full(3, RIBBON_VOXEL), 1, wanted=cortex)
+    part = dict(zip(template.tissues, fine.fractions, strict=True))
+    inner = np.asarray(sum(part[t] for t in INNER), np.float32)
+    return mean_thickness(ribbon_thickness(part["gm"], inner, RIBBON_VOXEL), part["gm"])
 
-    A head too coarse to resolve a cortex has no measured one.
-    """
-    measured = None
-    if template.frame[1].max() <= RIBBON_VOXEL:
-        fine = warp(template, fit.inverse(), scale, np.full(3, RIBBON_VOXEL), 1)
-        part = dict(zip(template.tissues, fine.fractions, strict=True))
-        inner = np.asarray(sum(part[t] for t in INNER), np.float32)
-        measured = mean_thickness(ribbon_thickness(part["gm"], inner, RIBBON_VOXEL), part["gm"]) * 1e3
-    ratio = volume / (template.volumes["cortical_gm"] * scale**3)
-    return {"measured_mm": measured, "expected_ratio": scale * ratio**THICKNESS_EXPONENT}
+
+def _thickness(
+    made: Phantom, template: Template, scale: float, ribbon: Future[float | None]
+) -> dict[str, float | None]:
+    """Return mean cortical thickness: measured, and relative to the template's by the cortical volume."""
+    volume = made.truth["volumes_ml"]["cortical_gm"] * 1e-6 / (template.volumes["cortical_gm"] * scale**3)
+    measured = ribbon.result()
+    return {
+        "measured_mm": None if measured is None else measured * 1e3,
+        "expected_ratio": scale * volume**THICKNESS_EXPONENT,
+    }
 
 
 def _with_lesions(

@@ -257,7 +257,15 @@ class Warped:
     affine: NDArray[np.float64]
 
 
-def warp(template: Template, u: Field, scale: float, size: NDArray[np.float64], sub: int) -> Warped:
+def warp(
+    template: Template,
+    u: Field,
+    scale: float,
+    size: NDArray[np.float64],
+    sub: int,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+) -> Warped:
     """Pull the head through a deformation.
 
     Parameters
@@ -272,6 +280,8 @@ def warp(template: Template, u: Field, scale: float, size: NDArray[np.float64], 
         Voxel edges [m] of the result.
     sub : int
         Samples per axis and voxel.
+    wanted : ndarray of bool, optional
+        Nodes of the template's grid whose surroundings are pulled, default all of the body.
 
     Returns
     -------
@@ -287,7 +297,8 @@ def warp(template: Template, u: Field, scale: float, size: NDArray[np.float64], 
     out = np.zeros((len(template.tissues), *shape), np.uint8)
     side = np.zeros(shape, np.uint8)
     reach = np.sqrt((u**2).sum(axis=0)).max() + 0.5 * np.linalg.norm(size) / scale
-    near = ndimage.binary_dilation(template.body, iterations=1 + math.ceil(reach / grid.spacing))
+    body = template.body if wanted is None else wanted
+    near = ndimage.binary_dilation(body, iterations=1 + math.ceil(reach / grid.spacing))
     warp_packed(
         template.packed,
         template.cells,

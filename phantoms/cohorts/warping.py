@@ -84,7 +84,7 @@ def _is_near(
     return bool(near[int(a + 0.5), int(b + 0.5), int(c + 0.5)])
 
 
-@njit(cache=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
 def warp_packed(
     packed: NDArray[np.uint8 | np.uint16],
     cells: NDArray[np.uint32],
