@@ -24,7 +24,6 @@ BRAIN_TISSUES = frozenset(
         "substantia_nigra", "dentate", "wmh",
     }
 )  # fmt: skip
-CSF_TISSUES = frozenset({"csf", "ventricular_csf"})
 SUM_TOLERANCE = 1e-3
 
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -271,8 +271,3 @@ def _place_file(source: Path, target: Path) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def published_paths(plan: Plan) -> Mapping[str, str]:
-    """Return dataset path -> name of the cell that publishes it."""
-    return {path: cell.name for cell in plan for path in cell.publish.values()}
