@@ -1,6 +1,6 @@
 """Harmonizing tables and evaluating images, in standard files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,7 @@ def harmonize_table(
             )
     # All but the features goes from file to file as it is written.
     made = read_table(source, text=True)
+    _need_pure(source, table, covariates, "Correct it: a covariate is numbers, or groups by name.")
     features = _features(source, table, {site_column, *covariates, *keep})
     _need_values(source, table, [site_column, *covariates, *features])
     sites = made[site_column].tolist()
@@ -108,10 +109,20 @@ def _need_table_name(path: Path) -> None:
 
 def _features(source: Path, table: "pd.DataFrame", others: set[str]) -> list[str]:
     """Return the numeric columns besides `others`; a column of numbers with words in it is refused."""
+    candidates = table.columns.difference(list(others), sort=False)
+    _need_pure(source, table, candidates, "Correct it, or name the column in --keep.")
+    features = [name for name in table.select_dtypes("number").columns if name not in others]
+    if not features:
+        raise InputError.single(file=str(source), cause="has no numeric columns besides site and covariates")
+    return features
+
+
+def _need_pure(source: Path, table: "pd.DataFrame", columns: Iterable[str], remedy: str) -> None:
+    """Refuse columns most of whose values are numbers and some are words: they are neither."""
     import pandas as pd
 
     problems = []
-    for name in table.columns.difference(list(others), sort=False):
+    for name in columns:
         if pd.api.types.is_numeric_dtype(table[name]):
             continue
         words = pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()
@@ -122,15 +133,11 @@ def _features(source: Path, table: "pd.DataFrame", others: set[str]) -> list[str
                     file=str(source),
                     place=f"line {row + 2}, column {name!r}",
                     cause=f"holds {table[name].iloc[row]!r} among numbers",
-                    remedy="Correct it, or name the column in --keep.",
+                    remedy=remedy,
                 )
             )
     if problems:
         raise InputError(problems[:_MOST_PROBLEMS])
-    features = [name for name in table.select_dtypes("number").columns if name not in others]
-    if not features:
-        raise InputError.single(file=str(source), cause="has no numeric columns besides site and covariates")
-    return features
 
 
 def _need_values(source: Path, table: "pd.DataFrame", columns: Sequence[str]) -> None:

@@ -58,6 +58,16 @@ def test_faults_are_placed(people, tmp_path, columns, message):
     assert not (tmp_path / "o.tsv").exists()
 
 
+def test_a_word_does_not_make_groups_of_ages(people, tmp_path):
+    people = people.assign(age=np.arange(30.0) * 7 % 30 + 40, sex=np.resize(["F", "M"], 30))
+    known = ("--covariates", "age,sex")
+    assert told(tmp_path, people, *known).exit_code == 0
+    said = told(tmp_path, changed(people, age=(4, "old")), *known, out="p.tsv")
+    assert said.exit_code == 2
+    assert "line 6, column 'age': holds 'old' among numbers" in " ".join(said.output.split())
+    assert not (tmp_path / "p.tsv").exists()
+
+
 @pytest.mark.parametrize(
     ("out", "message"), [("o.xlsx", "tables are .csv or .tsv"), ("t.tsv", "is the table itself")]
 )
